@@ -1,0 +1,48 @@
+"""The API as an ASGI application: the contract, the handlers, and what they work with."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from case_orders import auth
+from case_orders.auth import Caller
+from case_orders.db import Database
+from case_orders.dispatch import Dispatcher
+from case_orders.documents import DocumentStore
+from case_orders.edge import routing
+from case_orders.edge.exchange import ASGIApp
+from case_orders.links import Links
+from case_orders.outbound import Outbound
+from case_orders.settings import Settings
+
+
+def create_app(settings: Settings, *, extra: Sequence[Callable[[ASGIApp], ASGIApp]] = ()) -> ASGIApp:
+    """The application on the database and the document store of `settings`.
+
+    `extra` are middlewares between validation and handling: tests put the check of responses there.
+    """
+    database = Database(settings.database_url, settings.write_queue)
+    outbound = Outbound(settings.outbound_allow)
+    provided = {
+        "settings": settings,
+        "documents": DocumentStore.open(settings.document_store),
+        "links": Links.from_settings(settings),
+        "outbound": outbound,
+    }
+
+    async def authenticate(key: str) -> Caller:
+        return await database.read(lambda session: auth.authenticate(session, key))
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        async with outbound:
+            yield
+        await database.close()
+
+    return routing.build(
+        authenticate=authenticate,
+        bind=Dispatcher(database, provided).bind,
+        lifespan=lifespan,
+        body_seconds=settings.body_seconds,
+        extra=extra,
+    )

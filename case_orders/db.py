@@ -1,0 +1,255 @@
+"""The database and the one door to it: `read` and `write` give a plain SQLModel session to a function.
+
+Writes share commits. One writer per process runs whatever writes are waiting inside one transaction, each in a
+savepoint of its own, and commits once; while it commits, arrivals form the next batch. Nobody waits for a timer,
+and a function knows nothing of it: it sees a session, and when `write` returns its work is on disk.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Session, create_engine
+from uuid_utils import uuid7
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+
+# The database is away or cannot take more: the same work may succeed later.
+UNAVAILABLE = (OperationalError, InterfaceError)
+
+_MAX_BATCH = 256
+_READERS = 4
+
+
+class Busy(Exception):
+    """More writes are waiting than the queue holds."""
+
+
+class Uncertain(Exception):
+    """The commit failed in a way that leaves open whether it happened."""
+
+
+def now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A UUID whose order is that of its making (version 7, RFC 9562)."""
+    return str(uuid7())
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time. SQLite knows no time zones: there it is kept in UTC without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+@dataclass(slots=True)
+class _Pending:
+    work: Work[Any]
+    outcome: asyncio.Future[Any]
+
+
+Outcome = tuple[Any, BaseException | None]
+
+
+class _Writer:
+    """Group commit: runs waiting writes in one transaction. The batch is whatever arrived during the last one."""
+
+    def __init__(self, engine: Engine, most_waiting: int) -> None:
+        self._engine = engine
+        self._most_waiting = most_waiting
+        self._waiting: deque[_Pending] = deque()
+        self._drain: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+
+    async def run(self, work: Work[T]) -> T:
+        if len(self._waiting) >= self._most_waiting:
+            raise Busy
+        pending = _Pending(work, asyncio.get_running_loop().create_future())
+        self._waiting.append(pending)
+        if self._drain is None or self._drain.done():
+            self._drain = asyncio.create_task(self._drain_queue())
+        result: T = await pending.outcome
+        return result
+
+    async def _drain_queue(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
+            works = [pending.work for pending in batch]
+            outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, works)
+            for pending, (result, failure) in zip(batch, outcomes, strict=True):
+                if pending.outcome.cancelled():
+                    continue
+                if failure is None:
+                    pending.outcome.set_result(result)
+                else:
+                    pending.outcome.set_exception(failure)
+
+    async def close(self) -> None:
+        if self._drain is not None:
+            await self._drain
+        self._thread.shutdown()
+
+
+def _commit_together(engine: Engine, works: Sequence[Work[Any]]) -> list[Outcome]:
+    """Run `works` in one transaction; one that breaks the connection makes them all run again, each alone."""
+    try:
+        with engine.connect() as connection:
+            with _transaction(connection):
+                return [_in_savepoint(connection, work) for work in works]
+    except Uncertain as failure:
+        return [(None, failure)] * len(works)
+    except Exception as failure:
+        return [(None, failure)] if len(works) == 1 else [_commit_together(engine, [work])[0] for work in works]
+
+
+@contextmanager
+def _transaction(connection: Connection) -> Iterator[None]:
+    transaction = connection.begin()
+    try:
+        yield
+    except BaseException:
+        transaction.rollback()
+        raise
+    try:
+        transaction.commit()
+    except DBAPIError as failure:
+        # It may be on disk although the answer was lost: to run it again could store it twice.
+        raise Uncertain from failure
+
+
+def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
+    """Run one write; a failure undoes it alone.
+
+    A database error is met by a second try: after a unique violation it sees the row of whoever came first.
+    """
+    for last_try in (False, True):
+        with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+            try:
+                result = work(session)
+                session.commit()
+            except DBAPIError as failure:
+                if failure.connection_invalidated or connection.invalidated:
+                    raise
+                session.rollback()
+                if last_try:
+                    return None, failure
+            except Exception as failure:
+                session.rollback()
+                return None, failure
+            else:
+                return result, None
+    raise AssertionError("unreachable")
+
+
+class Database:
+    """One process's way to the database. Make one, share it, close it."""
+
+    def __init__(self, url: str, most_waiting: int = 1000) -> None:
+        """`url` is `sqlite:///PATH` or `postgresql://...`."""
+        self.engine, self._read_engine = _engines(url)
+        self._writer = _Writer(self.engine, most_waiting)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="db-reader")
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction; what it did is durable when this returns.
+
+        `work` may run a second time if the database made the first one fail, so it must have no other effects.
+        Raises what `work` raises, `Busy`, `Uncertain`, or one of `UNAVAILABLE`.
+        """
+        return await self._writer.run(work)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` in a transaction that cannot write."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Work[T]) -> T:
+        with self._read_engine.connect() as connection:
+            readonly = connection.execution_options(postgresql_readonly=True)
+            with Session(readonly, expire_on_commit=False) as session:
+                return work(session)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session for a command: commits at the end of the block, undoes everything on an error."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        await self._writer.close()
+        self._readers.shutdown()
+        self.dispose()
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+        self._read_engine.dispose()
+
+
+def _engines(url: str) -> tuple[Engine, Engine]:
+    """The engine that writes and the one that reads."""
+    parsed = make_url(url)
+    # Values must never reach a log: an error names the statement only.
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
+    }
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        return _sqlite(url, options, "BEGIN IMMEDIATE"), _sqlite(url, options, "BEGIN", query_only=True)
+    engine = create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        pool_size=_READERS + 1,
+        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"},
+        **options,
+    )
+    return engine, engine
+
+
+def _sqlite(url: str, options: dict[str, Any], begin: str, query_only: bool = False) -> Engine:
+    engine = create_engine(url, pool_size=_READERS + 1, connect_args={"timeout": 30}, **options)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # what was acknowledged must survive a power cut
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA query_only={int(query_only)}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,76 @@
+"""From a checked request to its handler: gives the handler what it names, in a session that fits the method."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlmodel import Session
+
+from case_orders import idempotency
+from case_orders.auth import Caller
+from case_orders.db import Database
+from case_orders.edge.contract import Operation
+from case_orders.edge.exchange import Exchange
+from case_orders.envelope import Answer, Download
+
+Result = Answer | Download
+Handler = Callable[..., Any]
+
+
+class Dispatcher:
+    """Binds handlers to their operations."""
+
+    def __init__(self, database: Database, provided: Mapping[str, Any]) -> None:
+        """`provided` is what handlers may name beside the request's own arguments."""
+        self.database = database
+        self.provided = {"database": database, **provided}
+
+    def bind(self, operation: Operation, handler: Handler) -> Callable[[Exchange], Awaitable[Result]]:
+        wanted = frozenset(inspect.signature(handler).parameters)
+        run = self._in_session(operation) if "session" in wanted else _without_session
+
+        async def endpoint(exchange: Exchange) -> Result:
+            given = {
+                **self.provided,
+                **exchange.arguments,
+                "caller": exchange.caller,
+                "body": exchange.body,
+                "raw_body": exchange.raw_body,
+            }
+            return await run(handler, {name: given[name] for name in wanted if name in given}, exchange)
+
+        return endpoint
+
+    def _in_session(self, operation: Operation) -> Callable[[Handler, dict[str, Any], Exchange], Awaitable[Result]]:
+        """GET reads; every other method writes, once for each idempotency key."""
+
+        async def read(handler: Handler, arguments: dict[str, Any], _exchange: Exchange) -> Result:
+            result: Result = await self.database.read(lambda session: handler(session=session, **arguments))
+            return result
+
+        async def write(handler: Handler, arguments: dict[str, Any], exchange: Exchange) -> Result:
+            def act(session: Session) -> Answer:
+                answer: Answer = handler(session=session, **arguments)
+                return answer
+
+            return await self.database.write(_once(operation, exchange, act))
+
+        return read if operation.method == "get" else write
+
+
+async def _without_session(handler: Handler, arguments: dict[str, Any], _exchange: Exchange) -> Result:
+    result = handler(**arguments)
+    answer: Result = await result if inspect.isawaitable(result) else result
+    return answer
+
+
+def _once(operation: Operation, exchange: Exchange, act: Callable[[Session], Answer]) -> Callable[[Session], Answer]:
+    """`act`, or the answer it gave before if the request carries a key: in the header, or in the body."""
+    key = exchange.arguments.get("idempotency_key")
+    if key is None and isinstance(exchange.body, dict):
+        key = exchange.body.get("idempotencyKey")
+    caller = exchange.caller
+    if key is None or not isinstance(caller, Caller):
+        return act
+    mark = idempotency.fingerprint(exchange.arguments, exchange.body)
+    return lambda session: idempotency.once(session, caller.organization_id, operation.id, key, mark, act)

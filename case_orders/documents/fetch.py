@@ -1,0 +1,71 @@
+"""Fetches a prescription document from the pharmacy and takes nothing but a whole PDF."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from case_orders.outbound import Blocked, Outbound, OutboundError, Reply
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole document; `size` in bytes, `sha256` of its bytes in hexadecimal."""
+
+    data: bytes = field(repr=False)
+    size: int
+    sha256: str
+
+
+class FetchFailed(Exception):
+    """No document was fetched. `reason` is short English without any value; `retry` says if another try may help."""
+
+    def __init__(self, reason: str, *, retry: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry = retry
+
+
+async def fetch_pdf(
+    outbound: Outbound,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    expected_sha256: str | None,
+    max_bytes: int = 20 * _MIB,
+    total: float = 60,
+    https_only: bool = False,
+) -> Fetched:
+    """The PDF at `url`, got within `total` seconds; `expected_sha256` in lower case hexadecimal. Raises FetchFailed."""
+    try:
+        reply = await outbound.request(
+            "GET", url, headers=headers, total=total, max_bytes=max_bytes, https_only=https_only
+        )
+    except OutboundError as error:
+        raise FetchFailed(error.reason, retry=not isinstance(error, Blocked)) from None
+    _check_answer(reply)
+    _check_pdf(reply.body)
+    sha256 = hashlib.sha256(reply.body).hexdigest()
+    if expected_sha256 not in (None, sha256):
+        raise FetchFailed("document has another checksum", retry=True)
+    return Fetched(reply.body, len(reply.body), sha256)
+
+
+def _check_answer(reply: Reply) -> None:
+    if reply.status != 200:
+        # What the pharmacy may still mend is worth another try; 410 says that it will not.
+        raise FetchFailed(f"pharmacy answered {reply.status}", retry=reply.status != 410)
+    content_type = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type != "application/pdf":
+        raise FetchFailed("document is not of type application/pdf", retry=True)
+
+
+def _check_pdf(data: bytes) -> None:
+    """A cheap look at both ends, ISO 32000-1 section 7.5 with the tolerance that readers have for the last line."""
+    if not data.startswith(b"%PDF-"):
+        raise FetchFailed("document is not a PDF", retry=True)
+    if b"%%EOF" not in data[-1024:]:
+        raise FetchFailed("document was cut short", retry=True)

@@ -1,0 +1,65 @@
+"""Answers on the wire: JSON envelopes and file downloads, as ASGI messages."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from case_orders.edge.exchange import Send
+from case_orders.envelope import Answer, Download, failure
+from case_orders.errors import Refusal
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def to_json(value: Any) -> bytes:
+    """JSON in UTF-8; times are RFC 3339 in UTC with `Z`."""
+    return orjson.dumps(value, default=_encode, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _wire(headers: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    body = b"" if answer.status == 204 else to_json(answer.envelope())
+    await _send(send, answer.status, body, _wire(answer.headers))
+
+
+async def send_failure(send: Send, refusal: Refusal, request_id: str) -> None:
+    await _send(send, refusal.status, to_json(failure(refusal, request_id)), _wire(refusal.headers))
+
+
+async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    if status != 204:
+        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers.append((b"cache-control", b"no-store"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_download(send: Send, download: Download) -> None:
+    """Stream a file; its first piece is fetched before the status is sent, so that a missing one is an error."""
+    chunks = download.chunks()
+    first = await anext(chunks, b"")
+    # Only letters that are safe in a quoted string are kept of a name that came from outside.
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in download.file_name)
+    headers = {
+        "Content-Type": download.content_type,
+        "Content-Length": str(download.size),
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    await send({"type": "http.response.start", "status": 200, "headers": _wire(headers)})
+    await send({"type": "http.response.body", "body": first, "more_body": True})
+    async for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

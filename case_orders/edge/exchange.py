@@ -1,0 +1,54 @@
+"""One request and what is known of it so far, passed along the middlewares in the ASGI scope."""
+
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_KEY = "case_orders.exchange"
+
+
+class Caller(Protocol):
+    """Whoever authenticated: the edge only asks what it may do."""
+
+    @property
+    def scopes(self) -> frozenset[str]: ...
+
+
+@dataclass(slots=True)
+class Exchange:
+    """`arguments` are the handler's, by the contract's names in snake case."""
+
+    request_id: str
+    operation_id: str = "none"
+    caller: Caller | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    body: Any = None
+    raw_body: bytes = b""
+
+    @classmethod
+    def begin(cls, scope: Scope, request_id: str) -> "Exchange":
+        exchange = cls(request_id)
+        scope[_KEY] = exchange
+        return exchange
+
+    @staticmethod
+    def of(scope: Scope) -> "Exchange":
+        exchange: Exchange = scope[_KEY]
+        return exchange
+
+
+def header_values(scope: Scope, name: str) -> Iterator[str]:
+    """Every value of a request header; `name` in lower case."""
+    wanted = name.encode()
+    return (value.decode("latin-1") for key, value in scope["headers"] if key == wanted)
+
+
+def header(scope: Scope, name: str) -> str | None:
+    """The first value of a request header."""
+    return next(header_values(scope, name), None)

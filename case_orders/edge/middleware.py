@@ -1,0 +1,138 @@
+"""Authentication, validation and handling of one routed request, each compiled from the contract at start.
+
+Connexion routes a request to its operation; from there these three take it. They stand where Connexion's own
+security, validation and parameter middlewares would, which build their validators anew at every request.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
+from connexion.operations import AbstractOperation
+
+from case_orders.edge import body as bodies
+from case_orders.edge import contract
+from case_orders.edge.answers import send_answer, send_download
+from case_orders.edge.exchange import ASGIApp, Caller, Exchange, Receive, Scope, Send, header_values
+from case_orders.edge.parameters import Parameters
+from case_orders.edge.schema import Schema
+from case_orders.envelope import Answer, Download
+from case_orders.errors import Forbidden, Invalid, Problem, Unauthorized
+
+Authenticate = Callable[[str], Awaitable[Caller]]
+Endpoint = Callable[[Exchange], Awaitable[Answer | Download]]
+Bind = Callable[[contract.Operation, Callable[..., Any]], Endpoint]
+
+
+class _Stage(RoutedMiddleware[Any], ABC):
+    """A middleware with one compiled step for each operation."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        stage = self
+
+        class StageAPI(RoutedAPI[ASGIApp]):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self.add_paths()
+
+            def make_operation(self, operation: AbstractOperation) -> ASGIApp:
+                return stage.compile(contract.operations()[operation.operation_id], operation.function, self.next_app)
+
+        self.api_cls = StageAPI
+        super().__init__(app)
+
+    @abstractmethod
+    def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
+        """What this stage does for one operation."""
+
+
+class Authentication(_Stage):
+    """Who asks, and whether they may. Denies by default: an operation names its scope or says it needs no key."""
+
+    def __init__(self, app: ASGIApp, authenticate: Authenticate) -> None:
+        super().__init__(app)
+        self.authenticate = authenticate
+        self.key_header = contract.resolved()["components"]["securitySchemes"]["ApiKey"]["name"].lower()
+
+    def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
+        async def authenticated(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = Exchange.of(scope)
+            exchange.operation_id = operation.id
+            if operation.needs_key:
+                exchange.caller = await self._caller(scope)
+                if operation.scope not in exchange.caller.scopes:
+                    raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
+            await next_app(scope, receive, send)
+
+        return authenticated
+
+    async def _caller(self, scope: Scope) -> Caller:
+        challenge = {"WWW-Authenticate": f'ApiKey header="{self.key_header}"'}
+        keys = list(header_values(scope, self.key_header))
+        if not keys or not keys[0]:
+            where = f"API key is missing: send it in the {self.key_header} header"
+            raise Unauthorized(where, "missing_api_key", headers=challenge)
+        try:
+            if len(keys) == 1:
+                return await self.authenticate(keys[0])
+        except Unauthorized as refusal:
+            refusal.headers = challenge
+            raise
+        raise Unauthorized("API key is not valid", "invalid_api_key", headers=challenge)
+
+
+class Validation(_Stage):
+    """Whether the request is what the contract says; finds every problem before it answers."""
+
+    def __init__(self, app: ASGIApp, body_seconds: float) -> None:
+        super().__init__(app)
+        self.body_seconds = body_seconds
+
+    def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
+        parameters = Parameters(operation.parameters)
+        body_schema = _body_schema(operation)
+
+        async def validated(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = Exchange.of(scope)
+            exchange.arguments, problems = parameters.read(scope)
+            if body_schema is not None:
+                exchange.raw_body = await bodies.read_body(scope, receive, self.body_seconds)
+                problems += self._read_json(scope, exchange, body_schema)
+            if problems:
+                raise Invalid.because(problems)
+            await next_app(scope, receive, send)
+
+        return validated
+
+    def _read_json(self, scope: Scope, exchange: Exchange, schema: Schema) -> list[Problem]:
+        if not exchange.raw_body:
+            return [Problem("", "body is required", "required")]
+        bodies.require_json(scope)
+        exchange.body = bodies.parse_json(exchange.raw_body)
+        return schema.problems(exchange.body)
+
+
+def _body_schema(operation: contract.Operation) -> Schema | None:
+    declared = operation.spec.get("requestBody")
+    return Schema(declared["content"]["application/json"]["schema"]) if declared else None
+
+
+class Handling(_Stage):
+    """Calls the operation's handler, and sends what it answers."""
+
+    def __init__(self, app: ASGIApp, bind: Bind) -> None:
+        super().__init__(app)
+        self.bind = bind
+
+    def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
+        endpoint = self.bind(operation, handler)
+
+        async def handled(scope: Scope, receive: Receive, send: Send) -> None:
+            answer = await endpoint(Exchange.of(scope))
+            if isinstance(answer, Download):
+                await send_download(send, answer)
+            else:
+                await send_answer(send, answer)
+
+        return handled

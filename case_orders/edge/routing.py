@@ -1,0 +1,81 @@
+"""Connexion, told where the contract's operations lie and which function handles each."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from connexion import ConnexionMiddleware
+from connexion.middleware.lifespan import LifespanMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.operations import AbstractOperation
+from connexion.resolver import Resolver
+
+from case_orders.edge import contract, pages
+from case_orders.edge.exchange import ASGIApp
+from case_orders.edge.failures import Failures
+from case_orders.edge.middleware import Authenticate, Authentication, Bind, Handling, Validation
+from case_orders.edge.parameters import snake_case
+
+# The second is the source document's own example; it stays for clients written from it.
+BASES = ("/api/v1", "/api")
+
+
+class _ByTag(Resolver):
+    """`performCaseAction`, tagged `Cases`, is `handlers.cases.perform_case_action`."""
+
+    def resolve_operation_id(self, operation: AbstractOperation) -> str:
+        return str(operation.operation_id)
+
+    def resolve_function_from_operation_id(self, operation_id: str) -> Any:
+        operation = contract.operations()[operation_id]
+        function = f"handlers.{operation.tag.lower()}.{snake_case(operation_id)}"
+        return super().resolve_function_from_operation_id(function)
+
+
+class _StrictRouting(RoutingMiddleware):
+    """A path with a slash too many is not found; Starlette would redirect, which the contract does not know."""
+
+    def add_api(self, *args: Any, **kwargs: Any) -> None:
+        super().add_api(*args, **kwargs)
+        for route in self.router.routes:
+            route.app.redirect_slashes = False
+
+
+def build(
+    *,
+    authenticate: Authenticate,
+    bind: Bind,
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
+    body_seconds: float,
+    extra: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
+) -> ASGIApp:
+    """The ASGI application. `extra` are middlewares between validation and handling, for tests."""
+    app = ConnexionMiddleware(
+        pages.routes(),
+        import_name=__name__,
+        lifespan=lifespan,
+        resolver=_ByTag(),
+        middlewares=[
+            partial(Failures, bases=BASES),
+            _StrictRouting,
+            partial(Authentication, authenticate=authenticate),
+            partial(Validation, body_seconds=body_seconds),
+            *extra,
+            partial(Handling, bind=bind),
+            LifespanMiddleware,
+        ],
+    )
+    for base in BASES:
+        app.add_api(_part(at_root=False), base_path=base)
+    app.add_api(_part(at_root=True), base_path="")
+    asgi: ASGIApp = app
+    return asgi
+
+
+def _part(*, at_root: bool) -> dict[str, Any]:
+    """The contract with the paths that lie at the root, or with those that lie below a base path."""
+    whole: dict[str, Any] = deepcopy(contract.document())
+    whole["paths"] = {path: item for path, item in whole["paths"].items() if ("servers" in item) == at_root}
+    return whole

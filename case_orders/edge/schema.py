@@ -1,0 +1,175 @@
+"""JSON Schema as the contract means it, and its errors as sentences that name the field and the rule.
+
+The dialect is that of OpenAPI 3.0: integers are those of draft 4 (`3.0` is not one), patterns are ECMA 262
+(`$` is the very end, classes are ASCII). A schema may carry `x-error-message`, the words for a value that
+breaks one of its keywords.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from jsonschema import Draft4Validator, FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+
+from case_orders.errors import Problem
+
+Path = Sequence[str | int]
+
+
+@cache
+def _ecma(pattern: str) -> re.Pattern[str]:
+    # Python's `$` also matches before a final newline, which would let "94105\n" pass.
+    return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), re.ASCII)
+
+
+def _pattern(validator: Validator, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _ecma(pattern).search(instance):
+        yield ValidationError("does not match")
+
+
+_Dialect: Any = extend(Draft4Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+_FORMATS = FormatChecker(formats=())
+
+
+@_FORMATS.checks("uuid")
+def _is_uuid(value: object) -> bool:
+    return not isinstance(value, str) or bool(re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value))
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_timestamp(value: object) -> bool:
+    """RFC 3339, with a time zone."""
+    if not isinstance(value, str):
+        return True
+    if not re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", value, re.ASCII):
+        return False
+    datetime.fromisoformat(value.upper())
+    return True
+
+
+_FORMAT_WORDS = {"uuid": "a UUID", "date-time": "an RFC 3339 timestamp"}
+_TYPE_WORDS = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+}
+_CODES = {
+    "required": "required",
+    "additionalProperties": "not_allowed",
+    "type": "wrong_type",
+    "enum": "not_in_list",
+    "pattern": "wrong_format",
+    "format": "wrong_format",
+    "minLength": "too_short",
+    "maxLength": "too_long",
+    "minItems": "too_few",
+    "maxItems": "too_many",
+    "minProperties": "too_few",
+    "maxProperties": "too_many",
+    "minimum": "too_small",
+    "maximum": "too_large",
+    "uniqueItems": "not_unique",
+}
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _words(error: ValidationError) -> str:
+    """What a value must be, given the keyword that it broke."""
+    rule: Any = error.validator_value
+    schema: Any = error.schema
+    match error.validator:
+        case "type":
+            return f"must be {_TYPE_WORDS[rule]}"
+        case "enum" if len(rule) == 1:
+            return f"must be exactly {json.dumps(rule[0])}"
+        case "enum":
+            return "must be one of " + ", ".join(map(str, rule))
+        case _ if "x-error-message" in schema:
+            return str(schema["x-error-message"])
+        case "format":
+            return f"must be {_FORMAT_WORDS[rule]}"
+        case "minItems":
+            return f"must have at least {counted(rule, 'item')}"
+        case "maxItems":
+            return f"must have at most {counted(rule, 'item')}"
+        case "minProperties":
+            return f"must have at least {counted(rule, 'field')}"
+        case "maxProperties":
+            return f"must have at most {counted(rule, 'field')}"
+        case "minLength":
+            return f"must have at least {counted(rule, 'character')}"
+        case "maxLength":
+            return f"must have at most {counted(rule, 'character')}"
+        case "minimum":
+            return f"must be at least {rule}"
+        case "maximum":
+            return f"must be at most {rule}"
+        case "uniqueItems":
+            return "must not repeat an item"
+    return "is not valid"
+
+
+def field_name(path: Path) -> str:
+    """`order.prescriptionItems[0].drugId`, as people write it."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".") or "body"
+
+
+def pointer(path: Path) -> str:
+    """`/order/prescriptionItems/0/drugId`, RFC 6901."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def shown(name: str) -> str:
+    """The name of an unknown field: it came with the request, so it is cut short and kept printable."""
+    return "".join(c if c.isprintable() else "?" for c in name[:64]) + ("..." if len(name) > 64 else "")
+
+
+def _problems_of(error: ValidationError) -> Iterator[Problem]:
+    path: list[str | int] = list(error.absolute_path)
+    instance: Any = error.instance
+    rule: Any = error.validator_value
+    schema: Any = error.schema
+    code = _CODES.get(str(error.validator), "invalid")
+    if error.validator == "required":
+        for name in rule:
+            if name not in instance:
+                yield Problem(pointer([*path, name]), f"{name} is required", code)
+    elif error.validator == "additionalProperties":
+        for name in sorted(set(instance) - set(schema["properties"])):
+            unknown = [*path, shown(name)]
+            yield Problem(pointer(unknown), f"{field_name(unknown)} is not allowed", code)
+    else:
+        yield Problem(pointer(path), f"{field_name(path)} {_words(error)}", code)
+
+
+# The most problems that one answer names; a body can hold tens of thousands.
+MOST_PROBLEMS = 100
+
+
+class Schema:
+    """A schema of the contract, compiled once."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.validator = _Dialect(schema, format_checker=_FORMATS)
+
+    def problems(self, value: Any) -> list[Problem]:
+        """Every problem of `value`, one for a place, what is missing first; at most 100."""
+        found: dict[str, Problem] = {}
+        errors = sorted(self.validator.iter_errors(value), key=lambda e: e.validator != "required")
+        for problem in (p for error in errors for p in _problems_of(error)):
+            found.setdefault(problem.path, problem)
+            if len(found) == MOST_PROBLEMS:
+                break
+        return list(found.values())

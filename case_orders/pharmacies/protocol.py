@@ -1,0 +1,85 @@
+"""What a pharmacy can be asked, and what it can answer. See docs/pharmacy-protocol.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The pharmacy took the order and calls it `reference`."""
+
+    reference: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The pharmacy will never take the order."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Granted:
+    """The order is canceled."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Denied:
+    """The order is not canceled and goes on."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """The pharmacy will report its decision."""
+
+
+@dataclass(frozen=True)
+class NotKnown:
+    """The pharmacy has no such order."""
+
+
+CancellationAnswer = Granted | Denied | Undecided | NotKnown
+
+
+class PharmacyError(Exception):
+    """A call that brought no answer; `reason` carries no value and `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class PharmacyUnavailable(PharmacyError):
+    """Out of reach, too slow, too busy or not letting us in: worth another try."""
+
+
+class PharmacyMisbehaved(PharmacyError):
+    """The answer is not one of the protocol: worth another try, and worth a look."""
+
+
+class PharmacyConflict(PharmacyError):
+    """The pharmacy has another order under this id: not worth another try."""
+
+
+class Pharmacy(Protocol):
+    """One pharmacy, as the connection of one organization sees it. Every call may raise PharmacyError."""
+
+    async def submit(self, order: Mapping[str, Any]) -> Accepted | Refused:
+        """Hand over an order in the protocol's shape; safe to repeat with the same order."""
+
+    async def look_up(self, order_id: str) -> dict[str, Any] | None:
+        """What the pharmacy has to say of the order, a `PharmacyReport`; None when it has no such order."""
+
+    async def cancel(self, order_id: str) -> CancellationAnswer:
+        """Ask for the order to be canceled; safe to repeat."""
+
+    def document_headers(self, url: str) -> dict[str, str]:
+        """The headers to fetch a document with; none unless `url` has the pharmacy's own origin."""

@@ -1,0 +1,60 @@
+"""Everything that an operator can set, read from the environment: `CASE_ORDERS_` and the name in capitals."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _default_data_dir() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "case-orders"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; docs/operations.md has the table for operators."""
+
+    model_config = SettingsConfigDict(env_prefix="CASE_ORDERS_", frozen=True)
+
+    data_dir: Path = Field(default_factory=_default_data_dir)
+    """Where the embedded database, the documents and the link key lie unless they are set."""
+    database_url: str = Field(default_factory=lambda data: f"sqlite:///{data['data_dir']}/case-orders.db")
+    """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`."""
+    document_store: str = Field(default_factory=lambda data: f"file://{data['data_dir'].absolute()}/documents")
+    """`file:///PATH`, `memory:///`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = Field(default_factory=lambda data: f"http://{data['host']}:{data['port']}")
+    """The address at which pharmacies and receivers of document links reach the service."""
+
+    outbound_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Networks that are not public and may be called all the same, separated by commas; for development."""
+    link_secret: SecretStr | None = None
+    """Signs document links. Without it a key file is made in the data directory; hosts must share one."""
+
+    body_seconds: float = Field(default=10, gt=0)
+    """How long a request's body may take to arrive."""
+    head_seconds: float = Field(default=10, gt=0)
+    """How long a request's head may take to arrive, and a connection may be silent before its first request."""
+    write_queue: int = Field(default=1000, ge=1)
+    """How many writes may wait for the database; one more is answered with 503."""
+
+    worker_concurrency: int = Field(default=32, ge=1)
+    """How many jobs a worker has under way at once."""
+    worker_per_destination: int = Field(default=8, ge=1)
+    """How many of them go to one pharmacy or one webhook host."""
+    worker_poll_seconds: float = Field(default=0.2, gt=0)
+    """How often an idle worker looks for due jobs."""
+    lease_seconds: float = Field(default=120, gt=0)
+    """After this time a job whose worker went silent is given to another; longer than any job may take."""
+    follow_seconds: float = Field(default=300, gt=0)
+    """After this time without a report the pharmacy is asked about an order."""
+
+    log_level: str = "INFO"
+
+    @field_validator("outbound_allow", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

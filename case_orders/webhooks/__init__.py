@@ -1,0 +1,1 @@
+"""Telling organizations what happened to their cases: events, signatures, deliveries."""

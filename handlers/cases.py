@@ -1,0 +1,52 @@
+"""Cases, and the actions on them that place orders."""
+
+from sqlmodel import Session, col, select
+
+from case_orders.auth import Caller
+from case_orders.envelope import JSON, Answer, created, ok, page
+from case_orders.errors import Conflict
+from handlers.lookup import own_case, page_of
+from handlers.placing import place_order
+from handlers.prescribing import upper_country
+from models import Case, Event
+
+ACTIONS = {"PLACE_ORDER": place_order}
+
+
+def list_cases(
+    session: Session, caller: Caller, limit: int, cursor: str | None = None, reference: str | None = None
+) -> Answer:
+    query = select(Case).where(Case.organization_id == caller.organization_id)
+    if reference is not None:
+        query = query.where(Case.reference == reference)
+    cases, following = page_of(session, query, col(Case.id), cursor, limit, descending=True)
+    return page("cases", [case.as_json() for case in cases], following)
+
+
+def create_case(session: Session, caller: Caller, body: JSON) -> Answer:
+    reference, patient = body.get("reference"), body["patient"]
+    if reference is not None:
+        taken = select(Case.id).where(Case.organization_id == caller.organization_id, Case.reference == reference)
+        if session.exec(taken).first() is not None:
+            raise Conflict("reference is already used by another case", "reference_taken")
+    if "address" in patient:
+        patient = patient | {"address": upper_country(patient["address"])}
+    case = Case(organization_id=caller.organization_id, reference=reference, patient=patient)
+    session.add(case)
+    return created("Case created successfully", f"/cases/{case.id}", case=case.as_json())
+
+
+def get_case(session: Session, caller: Caller, case_id: str) -> Answer:
+    return ok(case=own_case(session, caller, case_id).as_json())
+
+
+def list_case_activity(session: Session, caller: Caller, case_id: str, limit: int, cursor: str = "0") -> Answer:
+    case = own_case(session, caller, case_id)
+    query = select(Event).where(Event.case_id == case.id, col(Event.position) > int(cursor))
+    events = session.exec(query.order_by(col(Event.position)).limit(limit)).all()
+    return page("events", [event.as_json() for event in events], str(events[-1].position) if events else None)
+
+
+def perform_case_action(session: Session, caller: Caller, case_id: str, body: JSON) -> Answer:
+    case = own_case(session, caller, case_id)
+    return ACTIONS[body["action"]](session, case, body["order"])

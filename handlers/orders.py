@@ -1,0 +1,111 @@
+"""Orders: how far they have come, their documents, and asking for one to be canceled."""
+
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from case_orders import progress
+from case_orders.auth import Caller
+from case_orders.db import now
+from case_orders.documents.store import DocumentStore
+from case_orders.envelope import JSON, Answer, Download, accepted, ok, page
+from case_orders.errors import Conflict, Forbidden
+from case_orders.links import Links
+from case_orders.outbox import enqueue
+from handlers.lookup import own_document, own_order, page_of
+from models import Document, Order, PrescriptionItem, StatusChange
+from models.jobs import JobKind
+from models.order_states import MOVES, OrderState
+
+
+def list_orders(
+    session: Session,
+    caller: Caller,
+    limit: int,
+    cursor: str | None = None,
+    case_id: str | None = None,
+    status: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Answer:
+    query = select(Order).where(Order.organization_id == caller.organization_id)
+    if case_id is not None:
+        query = query.where(Order.case_id == case_id)
+    if status is not None:
+        query = query.where(Order.status == status)
+    if created_after is not None:
+        query = query.where(col(Order.created_at) >= created_after)
+    if created_before is not None:
+        query = query.where(col(Order.created_at) < created_before)
+    orders, following = page_of(session, query, col(Order.id), cursor, limit, descending=True)
+    return page("orders", [order.summary() for order in orders], following)
+
+
+def get_order(session: Session, caller: Caller, order_id: str) -> Answer:
+    return ok(order=order_json(session, own_order(session, caller, order_id)))
+
+
+def order_json(session: Session, order: Order) -> JSON:
+    """The contract's Order."""
+    items = select(PrescriptionItem).where(PrescriptionItem.order_id == order.id)
+    history = select(StatusChange).where(StatusChange.order_id == order.id)
+    return order.as_json(
+        list(session.exec(items.order_by(col(PrescriptionItem.position)))),
+        list(session.exec(history.order_by(col(StatusChange.position)))),
+    )
+
+
+def cancel_order(session: Session, caller: Caller, order_id: str) -> Answer:
+    order = progress.lock(session, own_order(session, caller, order_id).id)
+    if order.status in (OrderState.CANCELED, OrderState.CANCEL_REQUESTED) or order.cancel_requested:
+        return accepted("Order is already being canceled", order=order_json(session, order))
+    if not order.sent and OrderState.CANCELED in MOVES[order.status]:
+        progress.move(session, order, OrderState.CANCELED, "Canceled before it was sent to the pharmacy")
+    elif {OrderState.CANCELED, OrderState.CANCEL_REQUESTED} & MOVES[order.status]:
+        _ask_pharmacy(session, order)
+    else:
+        raise Conflict("Order can no longer be canceled", "order_not_cancelable")
+    return accepted("Cancel request accepted", order=order_json(session, order))
+
+
+def _ask_pharmacy(session: Session, order: Order) -> None:
+    """The pharmacy may have the order, so only the pharmacy can say that it will not be filled."""
+    order.cancel_requested = True
+    if OrderState.CANCEL_REQUESTED in MOVES[order.status]:
+        progress.move(session, order, OrderState.CANCEL_REQUESTED)
+    enqueue(
+        session,
+        JobKind.CANCEL_ORDER,
+        order.id,
+        organization_id=order.organization_id,
+        destination=order.pharmacy_id,
+    )
+
+
+def list_order_documents(session: Session, caller: Caller, order_id: str) -> Answer:
+    order = own_order(session, caller, order_id)
+    stored = select(Document).where(Document.order_id == order.id, col(Document.stored_at).is_not(None))
+    documents = session.exec(stored.order_by(col(Document.stored_at), col(Document.id)))
+    return ok(documents=[document.as_json() for document in documents])
+
+
+def download_document(
+    session: Session, caller: Caller, order_id: str, document_id: str, documents: DocumentStore
+) -> Download:
+    return _download(own_document(session, caller, order_id, document_id), documents)
+
+
+def download_document_by_link(
+    session: Session, document_id: str, expires: int, signature: str, links: Links, documents: DocumentStore
+) -> Download:
+    document = session.get(Document, document_id)
+    if not links.allows(document_id, expires, signature, now()) or document is None or document.stored_at is None:
+        raise Forbidden("Link is not valid or has expired", "invalid_link")
+    return _download(document, documents)
+
+
+def _download(document: Document, documents: DocumentStore) -> Download:
+    assert document.size is not None  # it is stored
+    return Download(
+        document.file_name, document.content_type, document.size, lambda: documents.get(document.storage_key)
+    )

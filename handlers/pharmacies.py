@@ -1,0 +1,42 @@
+"""What a connected pharmacy reports: its signature is checked, the report is stored, a worker applies it."""
+
+from sqlmodel import Session, select
+
+from case_orders.envelope import JSON, Answer, accepted
+from case_orders.errors import Unauthorized, not_found
+from case_orders.outbox import enqueue
+from case_orders.pharmacies.signing import verify_report
+from models import Order, Pharmacy, PharmacyReport
+from models.jobs import JobKind
+
+
+def receive_pharmacy_event(
+    session: Session,
+    connection_id: str,
+    webhook_id: str,
+    webhook_timestamp: str,
+    webhook_signature: str,
+    body: JSON,
+    raw_body: bytes,
+) -> Answer:
+    headers = {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": webhook_timestamp,
+        "webhook-signature": webhook_signature,
+    }
+    pharmacy = session.get(Pharmacy, connection_id)
+    if pharmacy is None or not verify_report([pharmacy.report_secret], headers, raw_body):
+        raise Unauthorized("Signature is not valid", "invalid_signature")
+    if session.get(PharmacyReport, (pharmacy.id, webhook_id)) is None:
+        _store(session, pharmacy, webhook_id, body)
+    return accepted("Report accepted")
+
+
+def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:
+    order_id = body["orderId"].lower()
+    known = select(Order.organization_id).where(Order.id == order_id, Order.pharmacy_id == pharmacy.id)
+    if session.exec(known).one_or_none() is None:
+        raise not_found("Order")
+    report = PharmacyReport(pharmacy_id=pharmacy.id, message_id=message_id, order_id=order_id, body=body)
+    session.add(report)
+    enqueue(session, JobKind.APPLY_REPORT, report.id, organization_id=pharmacy.organization_id)

@@ -1,0 +1,123 @@
+"""Webhooks: where an organization is told of its cases, and what became of each message."""
+
+from collections import defaultdict
+from datetime import timedelta
+
+from sqlmodel import Session, col, select
+
+from case_orders.auth import Caller
+from case_orders.db import now
+from case_orders.envelope import JSON, Answer, accepted, created, no_content, ok, page
+from case_orders.errors import Conflict, Invalid, Problem
+from case_orders.outbound import Blocked, Outbound
+from case_orders.webhooks import events
+from case_orders.webhooks.signing import new_secret
+from handlers.lookup import own_delivery, own_webhook, page_of
+from models import Attempt, Delivery, Webhook
+
+OLD_SECRET_VALID_FOR = timedelta(hours=24)
+
+
+def list_webhooks(session: Session, caller: Caller, limit: int, cursor: str | None = None) -> Answer:
+    query = select(Webhook).where(Webhook.organization_id == caller.organization_id)
+    webhooks, following = page_of(session, query, col(Webhook.id), cursor, limit)
+    return page("webhooks", [webhook.as_json() for webhook in webhooks], following)
+
+
+def create_webhook(session: Session, caller: Caller, body: JSON, outbound: Outbound) -> Answer:
+    _require_reachable(outbound, body["url"])
+    webhook = Webhook(
+        organization_id=caller.organization_id,
+        url=body["url"],
+        events=body["events"],
+        description=body.get("description"),
+        data_mode=body.get("dataMode", "IDS"),
+        document_mode=body.get("documentMode", "NONE"),
+        secret=new_secret(),
+    )
+    session.add(webhook)
+    location = f"/webhooks/{webhook.id}"
+    return created("Webhook created successfully", location, webhook=webhook.as_json(), secret=webhook.secret)
+
+
+def _require_reachable(outbound: Outbound, url: str) -> None:
+    """A look at the address's form; the address itself is judged at every connect."""
+    try:
+        outbound.check_url(url)
+    except Blocked as blocked:
+        raise Invalid.because([Problem("/url", f"url is not allowed: {blocked.reason}", "url_not_allowed")]) from None
+
+
+def get_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
+    return ok(webhook=own_webhook(session, caller, webhook_id).as_json())
+
+
+def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON, outbound: Outbound) -> Answer:
+    webhook = own_webhook(session, caller, webhook_id)
+    if "url" in body:
+        _require_reachable(outbound, body["url"])
+    columns = {"dataMode": "data_mode", "documentMode": "document_mode"}
+    for name, value in body.items():
+        setattr(webhook, columns.get(name, name), value)
+    if "active" in body:
+        webhook.inactive_reason = webhook.failing_since = None
+    session.add(webhook)
+    return ok("Webhook updated successfully", webhook=webhook.as_json())
+
+
+def delete_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
+    session.delete(own_webhook(session, caller, webhook_id))
+    return no_content()
+
+
+def rotate_webhook_secret(session: Session, caller: Caller, webhook_id: str) -> Answer:
+    webhook = own_webhook(session, caller, webhook_id)
+    webhook.previous_secret, webhook.previous_secret_until = webhook.secret, now() + OLD_SECRET_VALID_FOR
+    webhook.secret = new_secret()
+    session.add(webhook)
+    return ok("Secret rotated successfully", webhook=webhook.as_json(), secret=webhook.secret)
+
+
+def send_test_event(session: Session, caller: Caller, webhook_id: str) -> Answer:
+    webhook = own_webhook(session, caller, webhook_id)
+    _require_active(webhook)
+    delivery = events.test_event(session, webhook)
+    return accepted("Test event accepted", delivery=delivery.as_json([]))
+
+
+def _require_active(webhook: Webhook) -> None:
+    if not webhook.active:
+        raise Conflict("Webhook is not active", "webhook_inactive")
+
+
+def list_webhook_deliveries(
+    session: Session,
+    caller: Caller,
+    webhook_id: str,
+    limit: int,
+    cursor: str | None = None,
+    status: str | None = None,
+) -> Answer:
+    webhook = own_webhook(session, caller, webhook_id)
+    query = select(Delivery).where(Delivery.webhook_id == webhook.id)
+    if status is not None:
+        query = query.where(Delivery.status == status)
+    deliveries, following = page_of(session, query, col(Delivery.id), cursor, limit, descending=True)
+    attempts = _attempts(session, deliveries)
+    return page("deliveries", [delivery.as_json(attempts[delivery.id]) for delivery in deliveries], following)
+
+
+def _attempts(session: Session, deliveries: list[Delivery]) -> dict[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = defaultdict(list)
+    ids = [delivery.id for delivery in deliveries]
+    for attempt in session.exec(select(Attempt).where(col(Attempt.delivery_id).in_(ids)).order_by(col(Attempt.id))):
+        found[attempt.delivery_id].append(attempt)
+    return found
+
+
+def redeliver(session: Session, caller: Caller, webhook_id: str, delivery_id: str) -> Answer:
+    webhook = own_webhook(session, caller, webhook_id)
+    delivery = own_delivery(session, webhook, delivery_id)
+    _require_active(webhook)
+    events.send_now(session, webhook, delivery)
+    return accepted("Redelivery accepted", delivery=delivery.as_json(_attempts(session, [delivery])[delivery.id]))

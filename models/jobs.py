@@ -1,0 +1,51 @@
+"""The outbox: work that was promised in the same transaction as the row that needs it."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from models import columns
+
+
+class JobState(StrEnum):
+    """A job is gone when it is done; what remains waits (or is being worked on), or was given up."""
+
+    WAITING = "WAITING"
+    DEAD = "DEAD"
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    SUBMIT_ORDER = "submit_order"
+    FOLLOW_ORDER = "follow_order"
+    APPLY_REPORT = "apply_report"
+    CANCEL_ORDER = "cancel_order"
+    FETCH_DOCUMENT = "fetch_document"
+    DELIVER_WEBHOOK = "deliver_webhook"
+
+
+class Job(SQLModel, table=True):
+    """One piece of work of a `kind`, about the row whose id is `subject`.
+
+    `due_at` is when it may be claimed. To claim it is to move `due_at` to the end of the lease and to count
+    `attempt`; whoever finishes it must hold the attempt that is stored, so that a worker whose lease ran out
+    cannot commit.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_due_at", "state", "due_at"),)
+
+    id: str = columns.key()
+    organization_id: str = columns.reference("organizations.id", index=False)
+    kind: JobKind = Field(max_length=40)
+    subject: str = Field(max_length=36, index=True)
+    destination: str = Field(default="", max_length=300)
+    state: JobState = Field(default=JobState.WAITING, max_length=10)
+    due_at: datetime = columns.moment()
+    leased_until: datetime | None = columns.maybe_moment()
+    attempt: int = 0
+    last_error: str | None = Field(default=None, max_length=500)
+    created_at: datetime = columns.moment()

@@ -1,0 +1,133 @@
+"""Orders as they were placed, and how far they have come."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from case_orders.envelope import JSON, without_none
+from models import columns
+from models.order_states import OrderState
+
+
+class DocumentStatus(StrEnum):
+    """The contract's DocumentStatus."""
+
+    PENDING = "PENDING"
+    STORED = "STORED"
+    FAILED = "FAILED"
+
+
+class Order(SQLModel, table=True):
+    """A medication order. Its state changes only through `case_orders.progress`.
+
+    `furthest` is how far it came on the way to COMPLETED; after a hold or a denied cancel it goes on from there.
+    `sent` is whether the pharmacy may know of it: set before the first attempt to submit.
+    """
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        Index("ix_orders_organization_id_id", "organization_id", "id"),
+        Index("ix_orders_organization_id_status_id", "organization_id", "status", "id"),
+        Index("ix_orders_case_id_id", "case_id", "id"),
+    )
+
+    id: str = columns.key()
+    organization_id: str = columns.reference("organizations.id", index=False)
+    case_id: str = columns.reference("cases.id", index=False)
+    pharmacy_id: str = columns.reference("pharmacies.id", index=False)
+    pharmacy_code: str = Field(max_length=64)
+
+    shipping_address: dict[str, Any] = columns.json()
+    patient_health_info: dict[str, Any] | None = columns.json(default=None, nullable=True)
+    prescriber: dict[str, Any] = columns.json()
+    diagnosis: str = Field(max_length=100)
+    date_written: str | None = Field(default=None, max_length=40)
+    date_signed: str | None = Field(default=None, max_length=40)
+    date_prescribed: str | None = Field(default=None, max_length=40)
+    warnings: list[Any] = columns.json(default_factory=list)
+
+    status: OrderState = Field(default=OrderState.RECEIVED, max_length=20)
+    furthest: OrderState = Field(default=OrderState.RECEIVED, max_length=20)
+    document_status: DocumentStatus = Field(default=DocumentStatus.PENDING, max_length=10)
+    sent: bool = False
+    cancel_requested: bool = False
+    pharmacy_reference: str | None = Field(default=None, max_length=100)
+    tracking_number: str | None = Field(default=None, max_length=100)
+    carrier: str | None = Field(default=None, max_length=100)
+    reported_at: datetime | None = columns.maybe_moment()
+    last_sequence: int = 0
+    created_at: datetime = columns.moment()
+    updated_at: datetime = columns.moment()
+
+    def summary(self) -> JSON:
+        """The contract's OrderSummary."""
+        return {
+            "id": self.id,
+            "caseId": self.case_id,
+            "pharmacyId": self.pharmacy_code,
+            "status": self.status,
+            "documentStatus": self.document_status,
+            "createdAt": self.created_at,
+            "updatedAt": self.updated_at,
+        }
+
+    def as_json(self, items: "list[PrescriptionItem]", history: "list[StatusChange]") -> JSON:
+        """The contract's Order."""
+        return self.summary() | without_none(
+            shippingAddress=self.shipping_address,
+            patientHealthInfo=self.patient_health_info,
+            prescriber=self.prescriber,
+            diagnosis=self.diagnosis,
+            dateWritten=self.date_written,
+            dateSigned=self.date_signed,
+            datePrescribed=self.date_prescribed,
+            prescriptionItems=[item.as_json() for item in items],
+            statusHistory=[change.as_json() for change in history],
+            pharmacyReference=self.pharmacy_reference,
+            trackingNumber=self.tracking_number,
+            carrier=self.carrier,
+            warnings=self.warnings,
+        )
+
+
+class PrescriptionItem(SQLModel, table=True):
+    """One drug of an order; `position` counts from 0."""
+
+    __tablename__ = "prescription_items"
+
+    order_id: str = columns.reference("orders.id", index=False, primary_key=True)
+    position: int = Field(primary_key=True)
+    drug_code: str = Field(max_length=64)
+    direction: str | None = Field(default=None, max_length=2000)
+    quantity: str = Field(max_length=20)
+    refill_count: int | None = None
+    supply_days: int | None = None
+    custom_fields: dict[str, Any] | None = columns.json(default=None, nullable=True)
+
+    def as_json(self) -> JSON:
+        return without_none(
+            drugId=self.drug_code,
+            direction=self.direction,
+            quantity=self.quantity,
+            refillCount=self.refill_count,
+            supplyDays=self.supply_days,
+            customFields=self.custom_fields,
+        )
+
+
+class StatusChange(SQLModel, table=True):
+    """A state that an order came to; `position` counts from 0."""
+
+    __tablename__ = "status_changes"
+
+    order_id: str = columns.reference("orders.id", index=False, primary_key=True)
+    position: int = Field(primary_key=True)
+    status: OrderState = Field(max_length=20)
+    reason: str | None = Field(default=None, max_length=500)
+    at: datetime = columns.moment()
+
+    def as_json(self) -> JSON:
+        return without_none(status=self.status, at=self.at, reason=self.reason)

