@@ -1,6 +1,6 @@
 """The API as an ASGI application: the contract, the handlers, and what they work with."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +16,8 @@ from case_orders.outbound import Outbound
 from case_orders.settings import Settings
 
 
-def create_app(settings: Settings, *, extra: Sequence[Callable[[ASGIApp], ASGIApp]] = ()) -> ASGIApp:
-    """The application on the database and the document store of `settings`.
-
-    `extra` are middlewares between validation and handling: tests put the check of responses there.
-    """
-    database = Database(settings.database_url, settings.write_queue)
+def create_app(settings: Settings, database: Database) -> ASGIApp:
+    """The application on a database, which stays the caller's to close, and the document store of `settings`."""
     outbound = Outbound(settings.outbound_allow)
     provided = {
         "settings": settings,
@@ -37,12 +33,10 @@ def create_app(settings: Settings, *, extra: Sequence[Callable[[ASGIApp], ASGIAp
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         async with outbound:
             yield
-        await database.close()
 
     return routing.build(
         authenticate=authenticate,
         bind=Dispatcher(database, provided).bind,
         lifespan=lifespan,
         body_seconds=settings.body_seconds,
-        extra=extra,
     )

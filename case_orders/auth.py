@@ -18,9 +18,7 @@ from case_orders.db import now
 from case_orders.errors import Unauthorized
 from models import ApiKey
 
-SCOPES = frozenset(
-    {"cases:read", "cases:write", "orders:read", "orders:write", "documents:read", "webhooks:manage"}
-)
+SCOPES = frozenset({"cases:read", "cases:write", "orders:read", "orders:write", "documents:read", "webhooks:manage"})
 
 _PREFIX = "cv_live_"
 _BASE62 = string.digits + string.ascii_letters
@@ -69,11 +67,7 @@ def store_key(
 ) -> ApiKey:
     """Make `key` a key of the organization."""
     row = ApiKey(
-        organization_id=organization_id,
-        name=name,
-        sha256=digest(key),
-        scopes=sorted(scopes),
-        expires_at=expires_at,
+        organization_id=organization_id, name=name, sha256=digest(key), scopes=sorted(scopes), expires_at=expires_at
     )
     session.add(row)
     return row

@@ -118,9 +118,8 @@ class _Writer:
 def _commit_together(engine: Engine, works: Sequence[Work[Any]]) -> list[Outcome]:
     """Run `works` in one transaction; one that breaks the connection makes them all run again, each alone."""
     try:
-        with engine.connect() as connection:
-            with _transaction(connection):
-                return [_in_savepoint(connection, work) for work in works]
+        with engine.connect() as connection, _transaction(connection):
+            return [_in_savepoint(connection, work) for work in works]
     except Uncertain as failure:
         return [(None, failure)] * len(works)
     except Exception as failure:

@@ -1,6 +1,6 @@
 """The shape of every answer: `{status, success, message, data}` or `{status, success, message, error, ...}`."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Download:
     file_name: str
     content_type: str
     size: int
-    chunks: Callable[[], AsyncIterator[bytes]]
+    chunks: Callable[[], Awaitable[AsyncIterator[bytes]]]
 
 
 def ok(message: str = "OK", **data: Any) -> Answer:

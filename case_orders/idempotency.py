@@ -52,6 +52,4 @@ def once(
 
 def forget_old(session: Session) -> None:
     """Drop the answers that need not be kept any longer."""
-    session.connection().execute(
-        delete(IdempotentAnswer).where(col(IdempotentAnswer.created_at) < now() - KEPT_FOR)
-    )
+    session.connection().execute(delete(IdempotentAnswer).where(col(IdempotentAnswer.created_at) < now() - KEPT_FOR))

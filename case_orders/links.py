@@ -28,7 +28,8 @@ class Links:
     def url(self, document_id: str, at: datetime) -> str:
         """A link to a document that works for 15 minutes from `at`."""
         expires = int((at + VALID_FOR).timestamp())
-        return f"{self._base}/api/v1/documents/{document_id}?expires={expires}&signature={self._sign(document_id, expires)}"
+        signature = self._sign(document_id, expires)
+        return f"{self._base}/api/v1/documents/{document_id}?expires={expires}&signature={signature}"
 
     def allows(self, document_id: str, expires: int, signature: str, at: datetime) -> bool:
         """Whether a link was signed here and has not ended."""

@@ -32,11 +32,7 @@ def enqueue(
 ) -> Job:
     """Promise a job about `subject`. `destination` is where its requests go, for the limit of each."""
     job = Job(
-        organization_id=organization_id,
-        kind=kind,
-        subject=subject,
-        destination=destination,
-        due_at=now() + delay,
+        organization_id=organization_id, kind=kind, subject=subject, destination=destination, due_at=now() + delay
     )
     session.add(job)
     return job
@@ -76,6 +72,13 @@ def _within_limits(jobs: Collection[Job], under_way: Mapping[str, int], per_dest
     return taken
 
 
+def require_lease(session: Session, job: Job) -> None:
+    """Raises `LeaseLost` if the job is no longer this attempt's; holds it until the transaction ends if it is."""
+    held = select(Job.id).where(Job.id == job.id, Job.attempt == job.attempt, Job.state == JobState.WAITING)
+    if session.exec(held.with_for_update()).one_or_none() is None:
+        raise LeaseLost
+
+
 def finish(session: Session, job: Job) -> None:
     """The job is done. Raises `LeaseLost` if it is no longer this attempt's."""
     done = session.connection().execute(
@@ -112,7 +115,7 @@ def _release(session: Session, job: Job, **values: object) -> None:
 
 def replay(session: Session, job: Job) -> None:
     """Let a dead job live again, with all its attempts before it."""
-    job.state, job.due_at, job.attempt, job.leased_until = JobState.WAITING, now(), 0, None
+    job.state, job.due_at, job.attempt, job.leased_until = (JobState.WAITING, now(), 0, None)
     session.add(job)
 
 

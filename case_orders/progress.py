@@ -24,9 +24,7 @@ def move(session: Session, order: Order, to: OrderState, reason: str | None = No
         order.furthest = to
     positions = select(func.count()).select_from(StatusChange).where(StatusChange.order_id == order.id)
     session.add(
-        StatusChange(
-            order_id=order.id, position=session.exec(positions).one(), status=to, reason=reason, at=moment
-        )
+        StatusChange(order_id=order.id, position=session.exec(positions).one(), status=to, reason=reason, at=moment)
     )
     announce(session, order, EventType.ORDER_STATUS_CHANGED, previousStatus=before)
 

@@ -10,7 +10,7 @@ def is_npi(number: str) -> bool:
 
 
 def is_dea_number(number: str) -> bool:
-    """DEA registration number: d7 is the last digit of (d1+d3+d5) + 2(d2+d4+d6), after two letters or a letter and 9."""
+    """DEA registration number: after its two characters, d7 is the last digit of (d1+d3+d5) + 2(d2+d4+d6)."""
     digits = [int(digit) for digit in number[2:]]
     return (sum(digits[0:5:2]) + 2 * sum(digits[1:6:2])) % 10 == digits[6]
 

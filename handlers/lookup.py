@@ -9,7 +9,6 @@ from case_orders.errors import Forbidden, not_found
 from models import Case, Delivery, Document, Order, Webhook
 
 
-
 def own_case(session: Session, caller: Caller, case_id: str) -> Case:
     """The source document knows no 404 for a case: one that is missing answers like another organization's."""
     case = session.get(Case, case_id)
@@ -60,5 +59,3 @@ def page_of(
     rows = list(session.exec(query.order_by(by.desc() if descending else by).limit(limit + 1)))
     more = len(rows) > limit
     return rows[:limit], str(getattr(rows[limit - 1], by.key)) if more else None
-
-

@@ -8,12 +8,12 @@ from case_orders import progress
 from case_orders.auth import Caller
 from case_orders.db import now
 from case_orders.documents.store import DocumentStore
-from case_orders.envelope import JSON, Answer, Download, accepted, ok, page
+from case_orders.envelope import Answer, Download, accepted, ok, page
 from case_orders.errors import Conflict, Forbidden
 from case_orders.links import Links
 from case_orders.outbox import enqueue
 from handlers.lookup import own_document, own_order, page_of
-from models import Document, Order, PrescriptionItem, StatusChange
+from models import Document, Order
 from models.jobs import JobKind
 from models.order_states import MOVES, OrderState
 
@@ -42,43 +42,30 @@ def list_orders(
 
 
 def get_order(session: Session, caller: Caller, order_id: str) -> Answer:
-    return ok(order=order_json(session, own_order(session, caller, order_id)))
-
-
-def order_json(session: Session, order: Order) -> JSON:
-    """The contract's Order."""
-    items = select(PrescriptionItem).where(PrescriptionItem.order_id == order.id)
-    history = select(StatusChange).where(StatusChange.order_id == order.id)
-    return order.as_json(
-        list(session.exec(items.order_by(col(PrescriptionItem.position)))),
-        list(session.exec(history.order_by(col(StatusChange.position)))),
-    )
+    return ok(order=own_order(session, caller, order_id).as_json(session))
 
 
 def cancel_order(session: Session, caller: Caller, order_id: str) -> Answer:
     order = progress.lock(session, own_order(session, caller, order_id).id)
     if order.status in (OrderState.CANCELED, OrderState.CANCEL_REQUESTED) or order.cancel_requested:
-        return accepted("Order is already being canceled", order=order_json(session, order))
+        return accepted("Order is already being canceled", order=order.as_json(session))
     if not order.sent and OrderState.CANCELED in MOVES[order.status]:
         progress.move(session, order, OrderState.CANCELED, "Canceled before it was sent to the pharmacy")
     elif {OrderState.CANCELED, OrderState.CANCEL_REQUESTED} & MOVES[order.status]:
         _ask_pharmacy(session, order)
     else:
         raise Conflict("Order can no longer be canceled", "order_not_cancelable")
-    return accepted("Cancel request accepted", order=order_json(session, order))
+    return accepted("Cancel request accepted", order=order.as_json(session))
 
 
 def _ask_pharmacy(session: Session, order: Order) -> None:
     """The pharmacy may have the order, so only the pharmacy can say that it will not be filled."""
     order.cancel_requested = True
     if OrderState.CANCEL_REQUESTED in MOVES[order.status]:
+        order.resume = order.status
         progress.move(session, order, OrderState.CANCEL_REQUESTED)
     enqueue(
-        session,
-        JobKind.CANCEL_ORDER,
-        order.id,
-        organization_id=order.organization_id,
-        destination=order.pharmacy_id,
+        session, JobKind.CANCEL_ORDER, order.id, organization_id=order.organization_id, destination=order.pharmacy_id
     )
 
 

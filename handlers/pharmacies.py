@@ -19,11 +19,7 @@ def receive_pharmacy_event(
     body: JSON,
     raw_body: bytes,
 ) -> Answer:
-    headers = {
-        "webhook-id": webhook_id,
-        "webhook-timestamp": webhook_timestamp,
-        "webhook-signature": webhook_signature,
-    }
+    headers = {"webhook-id": webhook_id, "webhook-timestamp": webhook_timestamp, "webhook-signature": webhook_signature}
     pharmacy = session.get(Pharmacy, connection_id)
     if pharmacy is None or not verify_report([pharmacy.report_secret], headers, raw_body):
         raise Unauthorized("Signature is not valid", "invalid_signature")

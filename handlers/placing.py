@@ -21,17 +21,14 @@ def place_order(session: Session, case: Case, asked: JSON) -> Answer:
     progress.begin(session, order)
     session.add_all(_items(order, asked["prescriptionItems"]))
     enqueue(
-        session,
-        JobKind.SUBMIT_ORDER,
-        order.id,
-        organization_id=order.organization_id,
-        destination=order.pharmacy_id,
+        session, JobKind.SUBMIT_ORDER, order.id, organization_id=order.organization_id, destination=order.pharmacy_id
     )
     return ok("Order created successfully", order={"id": order.id})
 
 
 def _new_order(case: Case, prescription: Prescription, asked: JSON) -> Order:
-    assert prescription.pharmacy is not None and prescription.address is not None  # reviewed
+    assert prescription.pharmacy is not None  # reviewed
+    assert prescription.address is not None
     prescriber = asked["prescriber"]
     return Order(
         organization_id=case.organization_id,

@@ -93,7 +93,9 @@ class Prescription:
         most, section = MOST_REFILLS.get(schedule, (99, ""))
         if self.asked["prescriptionItems"][position].get("refillCount", 0) > most:
             path = ("order", "prescriptionItems", position, "refillCount")
-            yield _problem(path, f"must be at most {most} for a schedule {schedule} drug ({section})", "too_many_refills")
+            yield _problem(
+                path, f"must be at most {most} for a schedule {schedule} drug ({section})", "too_many_refills"
+            )
 
     def _registration(self) -> Iterator[Problem]:
         """The prescriber's DEA number is part of such a prescription: 21 CFR 1306.05(a)."""

@@ -72,7 +72,7 @@ def delete_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
 
 def rotate_webhook_secret(session: Session, caller: Caller, webhook_id: str) -> Answer:
     webhook = own_webhook(session, caller, webhook_id)
-    webhook.previous_secret, webhook.previous_secret_until = webhook.secret, now() + OLD_SECRET_VALID_FOR
+    webhook.previous_secret, webhook.previous_secret_until = (webhook.secret, now() + OLD_SECRET_VALID_FOR)
     webhook.secret = new_secret()
     session.add(webhook)
     return ok("Secret rotated successfully", webhook=webhook.as_json(), secret=webhook.secret)
@@ -91,12 +91,7 @@ def _require_active(webhook: Webhook) -> None:
 
 
 def list_webhook_deliveries(
-    session: Session,
-    caller: Caller,
-    webhook_id: str,
-    limit: int,
-    cursor: str | None = None,
-    status: str | None = None,
+    session: Session, caller: Caller, webhook_id: str, limit: int, cursor: str | None = None, status: str | None = None
 ) -> Answer:
     webhook = own_webhook(session, caller, webhook_id)
     query = select(Delivery).where(Delivery.webhook_id == webhook.id)

@@ -27,11 +27,7 @@ class Pharmacy(SQLModel, table=True):
     created_at: datetime = columns.moment()
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "id": self.code,
-            "name": self.name,
-            "acceptsControlledSubstances": self.accepts_controlled_substances,
-        }
+        return {"id": self.code, "name": self.name, "acceptsControlledSubstances": self.accepts_controlled_substances}
 
 
 class Drug(SQLModel, table=True):

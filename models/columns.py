@@ -31,6 +31,3 @@ def maybe_moment(**options: Any) -> Any:
 def json(**options: Any) -> Any:
     """A JSON value, kept as text so that it comes back exactly as it went in. Assign it anew; don't change it."""
     return Field(sa_type=JSON(none_as_null=True), **options)
-
-
-

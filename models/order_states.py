@@ -28,7 +28,7 @@ _S = OrderState
 
 MOVES: dict[OrderState, frozenset[OrderState]] = {
     _S.RECEIVED: frozenset({_S.PROCESSING, _S.CANCELED}),
-    _S.PROCESSING: frozenset({_S.SUBMITTED, _S.ON_HOLD, _S.REJECTED, _S.FAILED, _S.CANCELED}),
+    _S.PROCESSING: frozenset({_S.SUBMITTED, _S.ON_HOLD, _S.FAILED, _S.CANCELED}),
     _S.SUBMITTED: frozenset({_S.ACKNOWLEDGED, _S.ON_HOLD, _S.REJECTED, _S.FAILED, _S.CANCEL_REQUESTED}),
     _S.ACKNOWLEDGED: frozenset({_S.FILLING, _S.ON_HOLD, _S.REJECTED, _S.CANCEL_REQUESTED}),
     _S.ON_HOLD: frozenset(
@@ -47,16 +47,7 @@ MOVES: dict[OrderState, frozenset[OrderState]] = {
 FINAL = frozenset(state for state, onward in MOVES.items() if not onward)
 
 # The way of an order that goes well; a pharmacy may leave out steps of it, and never goes back on it.
-_WAY = (
-    _S.RECEIVED,
-    _S.PROCESSING,
-    _S.SUBMITTED,
-    _S.ACKNOWLEDGED,
-    _S.FILLING,
-    _S.READY,
-    _S.SHIPPED,
-    _S.COMPLETED,
-)
+_WAY = (_S.RECEIVED, _S.PROCESSING, _S.SUBMITTED, _S.ACKNOWLEDGED, _S.FILLING, _S.READY, _S.SHIPPED, _S.COMPLETED)
 
 
 def rank(state: OrderState) -> int:

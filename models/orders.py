@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from case_orders.envelope import JSON, without_none
 from models import columns
@@ -24,6 +24,7 @@ class Order(SQLModel, table=True):
     """A medication order. Its state changes only through `case_orders.progress`.
 
     `furthest` is how far it came on the way to COMPLETED; after a hold or a denied cancel it goes on from there.
+    `resume` is where it goes on if a cancel is denied.
     `sent` is whether the pharmacy may know of it: set before the first attempt to submit.
     """
 
@@ -54,6 +55,7 @@ class Order(SQLModel, table=True):
     document_status: DocumentStatus = Field(default=DocumentStatus.PENDING, max_length=10)
     sent: bool = False
     cancel_requested: bool = False
+    resume: OrderState | None = Field(default=None, max_length=20)
     pharmacy_reference: str | None = Field(default=None, max_length=100)
     tracking_number: str | None = Field(default=None, max_length=100)
     carrier: str | None = Field(default=None, max_length=100)
@@ -74,8 +76,10 @@ class Order(SQLModel, table=True):
             "updatedAt": self.updated_at,
         }
 
-    def as_json(self, items: "list[PrescriptionItem]", history: "list[StatusChange]") -> JSON:
+    def as_json(self, session: Session) -> JSON:
         """The contract's Order."""
+        items = select(PrescriptionItem).where(PrescriptionItem.order_id == self.id)
+        history = select(StatusChange).where(StatusChange.order_id == self.id)
         return self.summary() | without_none(
             shippingAddress=self.shipping_address,
             patientHealthInfo=self.patient_health_info,
@@ -84,8 +88,8 @@ class Order(SQLModel, table=True):
             dateWritten=self.date_written,
             dateSigned=self.date_signed,
             datePrescribed=self.date_prescribed,
-            prescriptionItems=[item.as_json() for item in items],
-            statusHistory=[change.as_json() for change in history],
+            prescriptionItems=[row.as_json() for row in session.exec(items.order_by(col(PrescriptionItem.position)))],
+            statusHistory=[row.as_json() for row in session.exec(history.order_by(col(StatusChange.position)))],
             pharmacyReference=self.pharmacy_reference,
             trackingNumber=self.tracking_number,
             carrier=self.carrier,

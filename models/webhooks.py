@@ -101,6 +101,4 @@ class Attempt(SQLModel, table=True):
     outcome: str = Field(max_length=200)
 
     def as_json(self) -> JSON:
-        return without_none(
-            at=self.at, statusCode=self.status_code, durationMs=self.duration_ms, outcome=self.outcome
-        )
+        return without_none(at=self.at, statusCode=self.status_code, durationMs=self.duration_ms, outcome=self.outcome)

@@ -1,6 +1,10 @@
 """Where prescription documents are kept, and how they are fetched from the pharmacy."""
 
-from case_orders.documents.errors import DocumentExists, DocumentMissing, StoreUnavailable
+from case_orders.documents.errors import (
+    DocumentExists,
+    DocumentMissing,
+    StoreUnavailable,
+)
 from case_orders.documents.fetch import Fetched, FetchFailed, fetch_pdf
 from case_orders.documents.store import DocumentStore
 

@@ -19,6 +19,11 @@ class Fetched:
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, data: bytes) -> Fetched:
+        """What is known of these bytes."""
+        return cls(data, len(data), hashlib.sha256(data).hexdigest())
+
 
 class FetchFailed(Exception):
     """No document was fetched. `reason` is short English without any value; `retry` says if another try may help."""
@@ -42,16 +47,21 @@ async def fetch_pdf(
     """The PDF at `url`, got within `total` seconds; `expected_sha256` in lower case hexadecimal. Raises FetchFailed."""
     try:
         reply = await outbound.request(
-            "GET", url, headers=headers, total=total, max_bytes=max_bytes, https_only=https_only
+            "GET",
+            url,
+            headers=headers,
+            total=total,
+            max_bytes=max_bytes,
+            https_only=https_only,
         )
     except OutboundError as error:
         raise FetchFailed(error.reason, retry=not isinstance(error, Blocked)) from None
     _check_answer(reply)
     _check_pdf(reply.body)
-    sha256 = hashlib.sha256(reply.body).hexdigest()
-    if expected_sha256 not in (None, sha256):
+    fetched = Fetched.of(reply.body)
+    if expected_sha256 not in (None, fetched.sha256):
         raise FetchFailed("document has another checksum", retry=True)
-    return Fetched(reply.body, len(reply.body), sha256)
+    return fetched
 
 
 def _check_answer(reply: Reply) -> None:

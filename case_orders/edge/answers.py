@@ -13,9 +13,14 @@ from case_orders.errors import Refusal
 Headers = list[tuple[bytes, bytes]]
 
 
+def rfc3339(moment: datetime) -> str:
+    """A point in time as the contract writes it: in UTC, with `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def _encode(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return rfc3339(value)
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
@@ -47,7 +52,7 @@ async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
 
 async def send_download(send: Send, download: Download) -> None:
     """Stream a file; its first piece is fetched before the status is sent, so that a missing one is an error."""
-    chunks = download.chunks()
+    chunks = await download.chunks()
     first = await anext(chunks, b"")
     # Only letters that are safe in a quoted string are kept of a name that came from outside.
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in download.file_name)

@@ -33,10 +33,7 @@ def _timestamp(text: str) -> datetime:
 
 
 # What a handler is given for a value that obeys its schema.
-_CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {
-    "uuid": lambda text: str(UUID(text)),
-    "date-time": _timestamp,
-}
+_CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {"uuid": lambda text: str(UUID(text)), "date-time": _timestamp}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Connexion, told where the contract's operations lie and which function handles each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from functools import partial
@@ -49,9 +49,8 @@ def build(
     bind: Bind,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
     body_seconds: float,
-    extra: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
 ) -> ASGIApp:
-    """The ASGI application. `extra` are middlewares between validation and handling, for tests."""
+    """The ASGI application."""
     app = ConnexionMiddleware(
         pages.routes(),
         import_name=__name__,
@@ -62,7 +61,6 @@ def build(
             _StrictRouting,
             partial(Authentication, authenticate=authenticate),
             partial(Validation, body_seconds=body_seconds),
-            *extra,
             partial(Handling, bind=bind),
             LifespanMiddleware,
         ],

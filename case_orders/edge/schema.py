@@ -7,11 +7,10 @@ breaks one of its keywords.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from jsonschema import Draft4Validator, FormatChecker, ValidationError
 from jsonschema.protocols import Validator
@@ -39,7 +38,9 @@ _FORMATS = FormatChecker(formats=())
 
 @_FORMATS.checks("uuid")
 def _is_uuid(value: object) -> bool:
-    return not isinstance(value, str) or bool(re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value))
+    return not isinstance(value, str) or bool(
+        re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value)
+    )
 
 
 @_FORMATS.checks("date-time", raises=ValueError)
@@ -53,14 +54,39 @@ def _is_timestamp(value: object) -> bool:
     return True
 
 
-_FORMAT_WORDS = {"uuid": "a UUID", "date-time": "an RFC 3339 timestamp"}
-_TYPE_WORDS = {
+_FORMATS_IN_WORDS = {"uuid": "a UUID", "date-time": "an RFC 3339 timestamp"}
+_TYPES_IN_WORDS = {
     "object": "an object",
     "array": "an array",
     "string": "a string",
     "integer": "an integer",
     "number": "a number",
     "boolean": "true or false",
+}
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _one_of(values: Sequence[Any]) -> str:
+    return f"exactly {json.dumps(values[0])}" if len(values) == 1 else f"one of {', '.join(map(str, values))}"
+
+
+# What a value must be or have, given the keyword that it broke.
+_RULES: dict[str, Callable[[Any], str]] = {
+    "type": lambda rule: f"must be {_TYPES_IN_WORDS[rule]}",
+    "enum": lambda rule: f"must be {_one_of(rule)}",
+    "format": lambda rule: f"must be {_FORMATS_IN_WORDS[rule]}",
+    "minItems": lambda rule: f"must have at least {counted(rule, 'item')}",
+    "maxItems": lambda rule: f"must have at most {counted(rule, 'item')}",
+    "minProperties": lambda rule: f"must have at least {counted(rule, 'field')}",
+    "maxProperties": lambda rule: f"must have at most {counted(rule, 'field')}",
+    "minLength": lambda rule: f"must have at least {counted(rule, 'character')}",
+    "maxLength": lambda rule: f"must have at most {counted(rule, 'character')}",
+    "minimum": lambda rule: f"must be at least {rule}",
+    "maximum": lambda rule: f"must be at most {rule}",
+    "uniqueItems": lambda rule: "must not repeat an item",
 }
 _CODES = {
     "required": "required",
@@ -81,44 +107,12 @@ _CODES = {
 }
 
 
-def counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def _words(error: ValidationError) -> str:
-    """What a value must be, given the keyword that it broke."""
-    rule: Any = error.validator_value
-    schema: Any = error.schema
-    match error.validator:
-        case "type":
-            return f"must be {_TYPE_WORDS[rule]}"
-        case "enum" if len(rule) == 1:
-            return f"must be exactly {json.dumps(rule[0])}"
-        case "enum":
-            return "must be one of " + ", ".join(map(str, rule))
-        case _ if "x-error-message" in schema:
-            return str(schema["x-error-message"])
-        case "format":
-            return f"must be {_FORMAT_WORDS[rule]}"
-        case "minItems":
-            return f"must have at least {counted(rule, 'item')}"
-        case "maxItems":
-            return f"must have at most {counted(rule, 'item')}"
-        case "minProperties":
-            return f"must have at least {counted(rule, 'field')}"
-        case "maxProperties":
-            return f"must have at most {counted(rule, 'field')}"
-        case "minLength":
-            return f"must have at least {counted(rule, 'character')}"
-        case "maxLength":
-            return f"must have at most {counted(rule, 'character')}"
-        case "minimum":
-            return f"must be at least {rule}"
-        case "maximum":
-            return f"must be at most {rule}"
-        case "uniqueItems":
-            return "must not repeat an item"
-    return "is not valid"
+    """The rule that a value broke; the schema's own words are better unless the value is not even of its type."""
+    keyword, schema = str(error.validator), error.schema
+    if keyword not in ("type", "enum") and isinstance(schema, dict) and "x-error-message" in schema:
+        return str(schema["x-error-message"])
+    return _RULES[keyword](error.validator_value) if keyword in _RULES else "is not valid"
 
 
 def field_name(path: Path) -> str:

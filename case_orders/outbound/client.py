@@ -14,7 +14,14 @@ from typing import Self
 import aiohttp
 
 from case_orders.outbound.addresses import AddressGuard, AddressNotPublic
-from case_orders.outbound.errors import BadAnswer, Blocked, OutboundError, TimedOut, TooLarge, Unreachable
+from case_orders.outbound.errors import (
+    BadAnswer,
+    Blocked,
+    OutboundError,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+)
 
 # `request` puts its own clock on the whole call.
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
@@ -49,7 +56,9 @@ class Outbound:
     async def __aenter__(self) -> Self:
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                socket_factory=self._guard.open_socket, limit=0, limit_per_host=self._per_host
+                socket_factory=self._guard.open_socket,
+                limit=0,
+                limit_per_host=self._per_host,
             ),
             headers={"User-Agent": "case-orders", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -59,7 +68,10 @@ class Outbound:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self.session.close()
 
@@ -92,12 +104,22 @@ class Outbound:
         return Reply(status, answer_headers, answer, round((time.monotonic() - started) * 1000))
 
     async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes, max_bytes: int
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: bytes,
+        max_bytes: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
         # As a file the body goes out in pieces; whole, a document of megabytes would hold up the event loop.
         data = io.BytesIO(body) if body else None
         answer = await self.session.request(
-            method, url, headers=headers, data=data, allow_redirects=False, timeout=_NO_TIMEOUT
+            method,
+            url,
+            headers=headers,
+            data=data,
+            allow_redirects=False,
+            timeout=_NO_TIMEOUT,
         )
         # Closing drops the connection of an answer that was not read to its end and keeps any other.
         with closing(answer):

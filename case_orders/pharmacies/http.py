@@ -72,7 +72,12 @@ class HttpPharmacy:
         raise _unexpected(answer)
 
     async def cancel(self, order_id: str) -> CancellationAnswer:
-        answer = await self._call("POST", f"/orders/{order_id}/cancel", {"orderId": order_id}, key=f"cancel-{order_id}")
+        answer = await self._call(
+            "POST",
+            f"/orders/{order_id}/cancel",
+            {"orderId": order_id},
+            key=f"cancel-{order_id}",
+        )
         match answer.status:
             case 200:
                 decision = _component(answer, "CancellationAnswer")
@@ -89,7 +94,11 @@ class HttpPharmacy:
         return sign_request(self.request_secret, "GET", url, b"")
 
     async def _call(
-        self, method: str, path: str, content: Mapping[str, Any] | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        content: Mapping[str, Any] | None = None,
+        key: str | None = None,
     ) -> Answer:
         url = self.base_url.rstrip("/") + path
         # Not orjson: customFields may hold integers of any size.

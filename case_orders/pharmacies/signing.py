@@ -27,19 +27,35 @@ def new_secret() -> str:
 
 
 def sign_request(
-    secret: str, method: str, url: str, body: bytes, *, message_id: str | None = None, at: datetime | None = None
+    secret: str,
+    method: str,
+    url: str,
+    body: bytes,
+    *,
+    message_id: str | None = None,
+    at: datetime | None = None,
 ) -> dict[str, str]:
     """The three `webhook-` headers of a request to `url`; `body` is UTF-8, `at` defaults to now."""
     return _sign(secret, _request_text(method, URL(url).raw_path_qs, body), message_id, at)
 
 
-def verify_request(secret: str, headers: Mapping[str, str], method: str, path_and_query: str, body: bytes) -> bool:
+def verify_request(
+    secret: str,
+    headers: Mapping[str, str],
+    method: str,
+    path_and_query: str,
+    body: bytes,
+) -> bool:
     """Whether a request, its path and query as they came over the wire, was signed with `secret` within 5 minutes."""
     return _verify(secret, headers, _request_text(method, path_and_query, body))
 
 
 def sign_report(
-    secret: str, body: bytes, *, message_id: str | None = None, at: datetime | None = None
+    secret: str,
+    body: bytes,
+    *,
+    message_id: str | None = None,
+    at: datetime | None = None,
 ) -> dict[str, str]:
     """The three `webhook-` headers of a report; `body` is UTF-8, `at` defaults to now."""
     return _sign(secret, body, message_id, at)

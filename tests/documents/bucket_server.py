@@ -29,7 +29,10 @@ class BucketServer:
             return web.Response(text=_LISTING, content_type="application/xml")
         if request.path not in self.objects:
             return web.Response(status=404)
-        return web.Response(body=self.objects[request.path], headers=_headers(self.objects[request.path]))
+        return web.Response(
+            body=self.objects[request.path],
+            headers=_headers(self.objects[request.path]),
+        )
 
     async def _put(self, request: web.BaseRequest) -> web.Response:
         if request.headers.get("If-None-Match") == "*" and request.path in self.objects:
@@ -39,4 +42,7 @@ class BucketServer:
 
 
 def _headers(data: bytes) -> dict[str, Any]:
-    return {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "Last-Modified": "Mon, 15 Jan 2024 10:00:00 GMT"}
+    return {
+        "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+        "Last-Modified": "Mon, 15 Jan 2024 10:00:00 GMT",
+    }

@@ -61,7 +61,9 @@ async def test_a_whole_pdf_is_fetched(outbound: Outbound, content_type: str) -> 
     assert (fetched.data, fetched.size, fetched.sha256) == (PDF, len(PDF), SHA256)
 
 
-async def test_a_pdf_without_a_stated_length_or_checksum_is_fetched(outbound: Outbound) -> None:
+async def test_a_pdf_without_a_stated_length_or_checksum_is_fetched(
+    outbound: Outbound,
+) -> None:
     async def stream(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers=PDF_TYPE)
         response.enable_chunked_encoding()
@@ -82,7 +84,10 @@ async def test_the_headers_go_with_the_request(outbound: Outbound) -> None:
 
     async with RawTestServer(check) as server:
         await fetch_pdf(
-            outbound, str(server.make_url("/")), headers={"webhook-signature": "v1,abc"}, expected_sha256=None
+            outbound,
+            str(server.make_url("/")),
+            headers={"webhook-signature": "v1,abc"},
+            expected_sha256=None,
         )
 
 
@@ -94,17 +99,26 @@ async def test_a_document_is_not_shown_when_it_is_printed(outbound: Outbound) ->
 
 @pytest.mark.parametrize("status", [201, 204, 302, 401, 404, 429, 500, 503])
 async def test_an_answer_that_is_not_200_is_worth_another_try(outbound: Outbound, status: int) -> None:
-    assert await failure(outbound, pharmacy(b"", status)) == (f"pharmacy answered {status}", True)
+    assert await failure(outbound, pharmacy(b"", status)) == (
+        f"pharmacy answered {status}",
+        True,
+    )
 
 
 async def test_a_document_that_is_gone_for_good_is_not(outbound: Outbound) -> None:
-    assert await failure(outbound, pharmacy(status=410)) == ("pharmacy answered 410", False)
+    assert await failure(outbound, pharmacy(status=410)) == (
+        "pharmacy answered 410",
+        False,
+    )
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "application/pdfx", "application/octet-stream"])
 async def test_a_document_of_another_type_is_refused(outbound: Outbound, content_type: str) -> None:
     server = pharmacy(headers={"Content-Type": content_type})
-    assert await failure(outbound, server) == ("document is not of type application/pdf", True)
+    assert await failure(outbound, server) == (
+        "document is not of type application/pdf",
+        True,
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"<html></html>%%EOF", b" " + PDF, gzip.compress(PDF)])
@@ -117,7 +131,9 @@ async def test_a_pdf_without_an_end_is_refused(outbound: Outbound, body: bytes) 
     assert await failure(outbound, pharmacy(body)) == ("document was cut short", True)
 
 
-async def test_a_document_shorter_than_its_stated_length_is_refused(outbound: Outbound) -> None:
+async def test_a_document_shorter_than_its_stated_length_is_refused(
+    outbound: Outbound,
+) -> None:
     async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={**PDF_TYPE, "Content-Length": str(len(PDF) + 1)})
         await response.prepare(request)
@@ -126,7 +142,10 @@ async def test_a_document_shorter_than_its_stated_length_is_refused(outbound: Ou
         request.transport.close()
         return response
 
-    assert await failure(outbound, RawTestServer(hang_up)) == ("answer was cut short", True)
+    assert await failure(outbound, RawTestServer(hang_up)) == (
+        "answer was cut short",
+        True,
+    )
 
 
 async def test_a_document_with_another_checksum_is_refused(outbound: Outbound) -> None:
@@ -135,12 +154,20 @@ async def test_a_document_with_another_checksum_is_refused(outbound: Outbound) -
 
 
 async def test_a_document_that_is_too_large_is_refused(outbound: Outbound) -> None:
-    assert await failure(outbound, pharmacy(), max_bytes=100) == ("answer is larger than 100 bytes", True)
+    assert await failure(outbound, pharmacy(), max_bytes=100) == (
+        "answer is larger than 100 bytes",
+        True,
+    )
 
 
 async def test_a_pharmacy_that_does_not_answer_is_worth_another_try(outbound: Outbound, unused_tcp_port: int) -> None:
     with pytest.raises(FetchFailed, match=r"^connection refused$") as caught:
-        await fetch_pdf(outbound, f"http://127.0.0.1:{unused_tcp_port}/", headers={}, expected_sha256=None)
+        await fetch_pdf(
+            outbound,
+            f"http://127.0.0.1:{unused_tcp_port}/",
+            headers={},
+            expected_sha256=None,
+        )
     assert caught.value.retry
 
 
@@ -150,8 +177,13 @@ async def test_a_url_that_is_not_called_is_not(outbound: Outbound) -> None:
     assert not caught.value.retry
 
 
-async def test_a_plain_url_is_refused_where_https_is_asked_for(outbound: Outbound) -> None:
-    assert await failure(outbound, pharmacy(), https_only=True) == ("URL is not https", False)
+async def test_a_plain_url_is_refused_where_https_is_asked_for(
+    outbound: Outbound,
+) -> None:
+    assert await failure(outbound, pharmacy(), https_only=True) == (
+        "URL is not https",
+        False,
+    )
 
 
 async def test_a_gzip_bomb_of_300_mib_costs_no_memory(outbound: Outbound) -> None:
@@ -162,7 +194,10 @@ async def test_a_gzip_bomb_of_300_mib_costs_no_memory(outbound: Outbound) -> Non
 
     tracemalloc.start()
     try:
-        assert await failure(outbound, RawTestServer(explode)) == ("answer is compressed", True)
+        assert await failure(outbound, RawTestServer(explode)) == (
+            "answer is compressed",
+            True,
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import RawTestServer
 
-from case_orders.documents import DocumentExists, DocumentMissing, DocumentStore, StoreUnavailable
+from case_orders.documents import (
+    DocumentExists,
+    DocumentMissing,
+    DocumentStore,
+    StoreUnavailable,
+)
 from tests.documents.bucket_server import BucketServer
 
 KEY = "018f-org/018f-order/018f-document.pdf"
@@ -29,7 +34,11 @@ async def bucket(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BucketServer]
 
 @pytest.fixture(params=["directory", "memory", "bucket"])
 def store(request: pytest.FixtureRequest, bucket: BucketServer, tmp_path: Path) -> DocumentStore:
-    urls = {"directory": (tmp_path / "documents").as_uri(), "memory": "memory:///", "bucket": "s3://bucket/prefix"}
+    urls = {
+        "directory": (tmp_path / "documents").as_uri(),
+        "memory": "memory:///",
+        "bucket": "s3://bucket/prefix",
+    }
     return DocumentStore.open(urls[request.param])
 
 
@@ -73,7 +82,21 @@ class TestAnyStore:
     async def test_is_ready(self, store: DocumentStore) -> None:
         await store.check()
 
-    @pytest.mark.parametrize("key", ["", "/etc/passwd", "a/../b", "../a", "a//b", "a/", ".hidden", "a\n", "a b", "a/é"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "",
+            "/etc/passwd",
+            "a/../b",
+            "../a",
+            "a//b",
+            "a/",
+            ".hidden",
+            "a\n",
+            "a b",
+            "a/é",
+        ],
+    )
     async def test_refuses_a_key_that_is_not_made_of_ids(self, store: DocumentStore, key: str) -> None:
         with pytest.raises(ValueError, match="made of ids"):
             await store.put(key, b"")
@@ -173,7 +196,10 @@ class TestABucket:
         assert caught.value.reason == reason
 
     async def test_that_does_not_answer_is_not_ready(
-        self, monkeypatch: pytest.MonkeyPatch, bucket: BucketServer, unused_tcp_port: int
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        bucket: BucketServer,
+        unused_tcp_port: int,
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
         with pytest.raises(StoreUnavailable, match="could not be reached"):
@@ -181,7 +207,17 @@ class TestABucket:
 
 
 class TestOpening:
-    @pytest.mark.parametrize("url", ["", "ftp://host/path", "https://host/path", "file://host/path", "s3://", "file:"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "ftp://host/path",
+            "https://host/path",
+            "file://host/path",
+            "s3://",
+            "file:",
+        ],
+    )
     def test_refuses_a_url_that_is_no_store(self, url: str) -> None:
         with pytest.raises(ValueError, match="document store"):
             DocumentStore.open(url)

@@ -5,7 +5,12 @@ import socket
 import pytest
 
 from case_orders.outbound import Blocked
-from case_orders.outbound.addresses import AddressGuard, AddressNotPublic, is_public, parse_address
+from case_orders.outbound.addresses import (
+    AddressGuard,
+    AddressNotPublic,
+    is_public,
+    parse_address,
+)
 
 NOT_PUBLIC = [
     "0.0.0.0",
@@ -54,11 +59,21 @@ NOT_PUBLIC = [
     "fec0::1",
     "ff02::1",
 ]
-PUBLIC = ["1.1.1.1", "8.8.8.8", "100.63.255.255", "172.32.0.1", "192.0.1.1", "::ffff:8.8.8.8", "2606:4700::1111"]
+PUBLIC = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "100.63.255.255",
+    "172.32.0.1",
+    "192.0.1.1",
+    "::ffff:8.8.8.8",
+    "2606:4700::1111",
+]
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_an_address_that_is_not_one_host_on_the_internet_is_not_public(address: str) -> None:
+def test_an_address_that_is_not_one_host_on_the_internet_is_not_public(
+    address: str,
+) -> None:
     assert not is_public(parse_address(address))
 
 
@@ -80,7 +95,9 @@ def test_no_socket_is_opened_to_a_port_of_the_system() -> None:
 
 
 @pytest.mark.parametrize("address", [a for a in NOT_PUBLIC if "%" not in a])
-def test_a_url_with_an_address_that_is_not_public_is_refused_early(address: str) -> None:
+def test_a_url_with_an_address_that_is_not_public_is_refused_early(
+    address: str,
+) -> None:
     host = f"[{address}]" if ":" in address else address
     assert refusal(f"https://{host}/hook") == "address is not public"
 
@@ -125,7 +142,10 @@ def test_this_machine_by_another_name_is_refused(url: str) -> None:
     assert refusal(url) == "address is not public"
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com/", "file:///etc/passwd", "//example.com/", "example.com", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://example.com/", "file:///etc/passwd", "//example.com/", "example.com", ""],
+)
 def test_only_http_and_https_are_called(url: str) -> None:
     assert refusal(url) == "URL is neither http nor https"
 
@@ -160,7 +180,14 @@ def test_an_ordinary_url_is_taken(url: str) -> None:
     AddressGuard().check_url(url, https_only=False)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/", "http://localhost:8000/", "http://[::ffff:127.0.0.1]:8000/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000/",
+        "http://localhost:8000/",
+        "http://[::ffff:127.0.0.1]:8000/",
+    ],
+)
 def test_an_address_of_an_allowed_network_is_taken(url: str) -> None:
     AddressGuard(allow=("127.0.0.0/8",)).check_url(url, https_only=False)
 

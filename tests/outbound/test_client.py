@@ -10,7 +10,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from case_orders.outbound import BadAnswer, Blocked, Outbound, OutboundError, Reply, TimedOut, TooLarge, Unreachable
+from case_orders.outbound import (
+    BadAnswer,
+    Blocked,
+    Outbound,
+    OutboundError,
+    Reply,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+)
 from tests.outbound.conftest import Name, Script, Serve
 from tests.outbound.test_addresses import NOT_PUBLIC
 
@@ -22,7 +31,11 @@ async def get(client: Outbound, url: object, *, total: float = 5, max_bytes: int
 
 
 async def echo(request: web.BaseRequest) -> web.Response:
-    headers = {"X-Method": request.method, "X-Sent": request.headers.get("X-Sent", ""), "Set-Cookie": "a=b"}
+    headers = {
+        "X-Method": request.method,
+        "X-Sent": request.headers.get("X-Sent", ""),
+        "Set-Cookie": "a=b",
+    }
     return web.Response(body=await request.read(), status=202, headers=headers)
 
 
@@ -34,9 +47,19 @@ class TestAnAnswer:
     async def test_carries_status_headers_body_and_duration(self, outbound: Outbound) -> None:
         async with RawTestServer(echo) as server:
             reply = await outbound.request(
-                "POST", str(server.make_url("/")), headers={"X-Sent": "yes"}, body=b"{}", total=5, max_bytes=2
+                "POST",
+                str(server.make_url("/")),
+                headers={"X-Sent": "yes"},
+                body=b"{}",
+                total=5,
+                max_bytes=2,
             )
-        assert (reply.status, reply.body, reply.headers["x-method"], reply.headers["X-SENT"]) == (
+        assert (
+            reply.status,
+            reply.body,
+            reply.headers["x-method"],
+            reply.headers["X-SENT"],
+        ) == (
             202,
             b"{}",
             "POST",
@@ -119,12 +142,18 @@ class TestAnAddress:
 
     async def test_that_is_not_public_is_passed_over_for_one_that_is(self, name: Name) -> None:
         name("shop.example", ["10.0.0.1", "127.0.0.1", "169.254.169.254"])
-        async with RawTestServer(echo) as server, Outbound(allow=("127.0.0.1/32",)) as client:
+        async with (
+            RawTestServer(echo) as server,
+            Outbound(allow=("127.0.0.1/32",)) as client,
+        ):
             assert (await get(client, f"http://shop.example:{server.port}/")).status == 202
 
     async def test_that_changes_between_two_lookups_is_judged_each_time(self, name: Name) -> None:
         name("rebind.example", ["127.0.0.1"], ["127.0.0.2"])
-        async with RawTestServer(hang_up) as server, Outbound(allow=("127.0.0.1/32",)) as client:
+        async with (
+            RawTestServer(hang_up) as server,
+            Outbound(allow=("127.0.0.1/32",)) as client,
+        ):
             url = f"http://rebind.example:{server.port}/"
             assert (await get(client, url)).status == 200
             assert isinstance(client.session.connector, aiohttp.TCPConnector)
@@ -173,7 +202,12 @@ class TestALimit:
             assert len((await get(outbound, url, max_bytes=1000)).body) == 1000
 
     @pytest.mark.parametrize(
-        "start", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
+        "start",
+        [
+            b"HTTP/1.1 200 ",
+            b"HTTP/1.1 200 OK\r\nX: ",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
+        ],
     )
     async def test_of_time_holds_for_an_answer_that_drips(self, outbound: Outbound, serve: Serve, start: bytes) -> None:
         async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -207,7 +241,10 @@ class TestALimit:
             inside -= 1
             return web.Response()
 
-        async with RawTestServer(count) as server, Outbound(("127.0.0.0/8",), per_host=2) as client:
+        async with (
+            RawTestServer(count) as server,
+            Outbound(("127.0.0.0/8",), per_host=2) as client,
+        ):
             await asyncio.gather(*(get(client, server.make_url("/")) for _ in range(6)))
         assert most == 2
 
@@ -224,15 +261,32 @@ class TestABrokenAnswer:
     @pytest.mark.parametrize(
         ("answer", "error", "reason"),
         [
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", BadAnswer, "answer was cut short"),
-            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", BadAnswer, "answer was cut short"),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+                BadAnswer,
+                "answer was cut short",
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+                BadAnswer,
+                "answer was cut short",
+            ),
             (b"", Unreachable, "connection was closed before an answer"),
             (b"SSH-2.0-OpenSSH_9.6\r\n", BadAnswer, "answer is not valid HTTP"),
-            (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000 + b"\r\n\r\n", BadAnswer, "answer is not valid HTTP"),
+            (
+                b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000 + b"\r\n\r\n",
+                BadAnswer,
+                "answer is not valid HTTP",
+            ),
         ],
     )
     async def test_is_named_in_plain_words(
-        self, outbound: Outbound, serve: Serve, answer: bytes, error: type[OutboundError], reason: str
+        self,
+        outbound: Outbound,
+        serve: Serve,
+        answer: bytes,
+        error: type[OutboundError],
+        reason: str,
     ) -> None:
         async with serve(says(answer)) as url:
             with pytest.raises(error) as caught:
@@ -277,7 +331,9 @@ async def test_a_failure_tells_nothing_of_the_url(outbound: Outbound, unused_tcp
     assert "127.0.0.1" not in str(caught.value)
 
 
-async def test_a_url_in_the_wrong_form_is_refused_before_any_call(guarded: Outbound) -> None:
+async def test_a_url_in_the_wrong_form_is_refused_before_any_call(
+    guarded: Outbound,
+) -> None:
     with pytest.raises(Blocked, match=r"^URL is not https$"):
         await guarded.request("POST", "http://example.com/", total=1, max_bytes=1, https_only=True)
 

@@ -33,7 +33,12 @@ def order(*drug_ids: str, callback_url: str = "http://127.0.0.1:9/", **changes: 
         "orderId": str(uuid.uuid4()),
         "callbackUrl": callback_url,
         "placedAt": "2024-01-16T10:30:00Z",
-        "patient": {"firstName": "Jane", "lastName": "Doe", "dateOfBirth": "1988-04-02", "address": ADDRESS},
+        "patient": {
+            "firstName": "Jane",
+            "lastName": "Doe",
+            "dateOfBirth": "1988-04-02",
+            "address": ADDRESS,
+        },
         "shippingAddress": ADDRESS,
         "patientHealthInfo": {"allergies": "Penicillin"},
         "prescriber": {

@@ -51,7 +51,10 @@ class Scripted:
         return web.Response(status=self.status, body=self.body, headers=self.headers)
 
     def answers(self, status: int, content: Any = b"", **headers: str) -> None:
-        self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
+        self.status, self.headers = (
+            status,
+            {name.replace("_", "-"): value for name, value in headers.items()},
+        )
         self.body = content if isinstance(content, bytes) else json.dumps(content).encode()
 
 
@@ -115,7 +118,11 @@ async def test_an_order_that_is_not_there_is_none_and_cannot_be_canceled(
     ],
 )
 async def test_a_cancel_is_granted_denied_or_undecided(
-    pharmacy: HttpPharmacy, scripted: Scripted, status: int, content: Any, answer: object
+    pharmacy: HttpPharmacy,
+    scripted: Scripted,
+    status: int,
+    content: Any,
+    answer: object,
 ) -> None:
     scripted.answers(status, content)
     assert await pharmacy.cancel(ORDER_ID) == answer
@@ -130,7 +137,11 @@ async def test_a_pharmacy_that_is_busy_or_shut_is_unavailable(
     pharmacy: HttpPharmacy, scripted: Scripted, status: int
 ) -> None:
     scripted.answers(status, {"reference": "RX-1", "granted": True} | REPORT)
-    for call in (pharmacy.submit(ORDER), pharmacy.look_up(ORDER_ID), pharmacy.cancel(ORDER_ID)):
+    for call in (
+        pharmacy.submit(ORDER),
+        pharmacy.look_up(ORDER_ID),
+        pharmacy.cancel(ORDER_ID),
+    ):
         with pytest.raises(PharmacyUnavailable):
             await call
 
@@ -140,7 +151,11 @@ async def test_a_status_that_the_protocol_lacks_is_no_success(
     pharmacy: HttpPharmacy, scripted: Scripted, status: int
 ) -> None:
     scripted.answers(status, b"", Location="/elsewhere")
-    for call in (pharmacy.submit(ORDER), pharmacy.look_up(ORDER_ID), pharmacy.cancel(ORDER_ID)):
+    for call in (
+        pharmacy.submit(ORDER),
+        pharmacy.look_up(ORDER_ID),
+        pharmacy.cancel(ORDER_ID),
+    ):
         with pytest.raises(PharmacyMisbehaved, match=str(status)):
             await call
     assert [path for _, path, _, _ in scripted.asked if "elsewhere" in path] == []
@@ -172,7 +187,11 @@ GARBAGE = [
 @pytest.mark.parametrize("body", GARBAGE, ids=range(len(GARBAGE)))
 async def test_a_garbage_answer_is_no_answer(pharmacy: HttpPharmacy, scripted: Scripted, body: bytes) -> None:
     scripted.answers(200, body)
-    for call in (pharmacy.submit(ORDER), pharmacy.look_up(ORDER_ID), pharmacy.cancel(ORDER_ID)):
+    for call in (
+        pharmacy.submit(ORDER),
+        pharmacy.look_up(ORDER_ID),
+        pharmacy.cancel(ORDER_ID),
+    ):
         with pytest.raises(PharmacyMisbehaved):
             await call
 
@@ -226,7 +245,11 @@ async def test_retry_after_is_honoured_if_it_makes_sense(
 
 
 async def test_retry_after_may_be_a_date(pharmacy: HttpPharmacy, scripted: Scripted) -> None:
-    scripted.answers(429, b"", Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))
+    scripted.answers(
+        429,
+        b"",
+        Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True),
+    )
     with pytest.raises(PharmacyUnavailable) as caught:
         await pharmacy.submit(ORDER)
     assert caught.value.retry_after == pytest.approx(60, abs=2)
@@ -244,14 +267,18 @@ async def test_a_compressed_answer_is_not_read(pharmacy: HttpPharmacy, scripted:
         await pharmacy.submit(ORDER)
 
 
-async def test_a_pharmacy_that_is_not_there_is_unavailable(session: aiohttp.ClientSession) -> None:
+async def test_a_pharmacy_that_is_not_there_is_unavailable(
+    session: aiohttp.ClientSession,
+) -> None:
     async with listening(web.Application()) as url:
         pass
     with pytest.raises(PharmacyUnavailable):
         await HttpPharmacy(url, SECRET, session).submit(ORDER)
 
 
-async def test_a_dripping_answer_is_cut_off_in_time(session: aiohttp.ClientSession) -> None:
+async def test_a_dripping_answer_is_cut_off_in_time(
+    session: aiohttp.ClientSession,
+) -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)

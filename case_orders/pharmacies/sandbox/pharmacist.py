@@ -48,10 +48,16 @@ class Pharmacist:
         if order.status == "CANCELED":
             return {"granted": True}
         if order.status in SHIPPED_OR_FINAL:
-            return {"granted": False, "reason": "The order has left the pharmacy or is ended"}
+            return {
+                "granted": False,
+                "reason": "The order has left the pharmacy or is ended",
+            }
         match order.behaviour.cancels:
             case Cancels.DENIED:
-                return {"granted": False, "reason": "The order is already being prepared"}
+                return {
+                    "granted": False,
+                    "reason": "The order is already being prepared",
+                }
             case Cancels.DECIDED_LATER:
                 self.book.postpone_cancel(order)
                 return None

@@ -76,7 +76,11 @@ def _name(person: Json) -> str:
 
 def _address(address: Json) -> list[str]:
     town = f"{address['city']}, {address['state']} {address['postalCode']}, {address['country']}"
-    return [address["addressLine1"], *([address["addressLine2"]] if "addressLine2" in address else []), town]
+    return [
+        address["addressLine1"],
+        *([address["addressLine2"]] if "addressLine2" in address else []),
+        town,
+    ]
 
 
 def _item(item: Json) -> dict[str, Any]:

@@ -20,14 +20,28 @@ from case_orders.pharmacies.sandbox.reports import Reporter
 from case_orders.pharmacies.signing import verify_request
 
 REQUIRED = frozenset(
-    {"orderId", "callbackUrl", "placedAt", "patient", "shippingAddress", "prescriber", "diagnosis", "items"}
+    {
+        "orderId",
+        "callbackUrl",
+        "placedAt",
+        "patient",
+        "shippingAddress",
+        "prescriber",
+        "diagnosis",
+        "items",
+    }
 )
 
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 async def serve(
-    host: str, port: int, request_secret: str, report_secret: str, data_dir: Path, pace: float = 0.5
+    host: str,
+    port: int,
+    request_secret: str,
+    report_secret: str,
+    data_dir: Path,
+    pace: float = 0.5,
 ) -> None:
     """Be a pharmacy until canceled. `pace` is the time between two states in seconds."""
     runner = web.AppRunner(make_app(request_secret, report_secret, data_dir, pace), access_log=None)

@@ -56,15 +56,31 @@ def test_a_date_of_signature_does_not_sign_it() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    bare = order(patient={"firstName": "Jane", "lastName": "Doe"}, prescriber=order()["prescriber"] | {})
-    del bare["dateWritten"], bare["patientHealthInfo"], bare["prescriber"]["dea"], bare["prescriber"]["title"]
+    bare = order(
+        patient={"firstName": "Jane", "lastName": "Doe"},
+        prescriber=order()["prescriber"] | {},
+    )
+    del (
+        bare["dateWritten"],
+        bare["patientHealthInfo"],
+        bare["prescriber"]["dea"],
+        bare["prescriber"]["title"],
+    )
     bare["items"] = [{"drugId": "d", "name": "Aspirin", "quantity": "2.5", "refillCount": 0}]
     (page,) = pages(bare)
     assert "DATE ISSUED 2024-01-16" in page
     assert "John Smith, MD" in page
     assert "None given 2.5 0 \u2013" in page
     assert "123 Main St" in page
-    for absent in ("Date of birth", "born", "DEA", "NDC", "HEALTH CONDITIONS", "None\n", "none"):
+    for absent in (
+        "Date of birth",
+        "born",
+        "DEA",
+        "NDC",
+        "HEALTH CONDITIONS",
+        "None\n",
+        "none",
+    ):
         assert absent not in page
 
 
@@ -103,7 +119,11 @@ def test_no_letter_of_a_long_text_is_lost(text: str) -> None:
 
 
 def test_long_words_are_broken_to_stay_in_their_column() -> None:
-    address = ADDRESS | {"addressLine1": "A" * 100, "addressLine2": "B" * 100, "city": "C" * 100}
+    address = ADDRESS | {
+        "addressLine1": "A" * 100,
+        "addressLine2": "B" * 100,
+        "city": "C" * 100,
+    }
     placed = order(patient=order()["patient"] | {"address": address}, diagnosis="D" * 100)
     placed["items"] = [item(name="N" * 100, form="M" * 100)]
     text = "".join(pages(placed))
@@ -136,6 +156,10 @@ def test_a_script_without_a_font_does_not_stop_the_printer(name: str) -> None:
     ],
 )
 def test_text_of_an_order_is_never_markup(text: str) -> None:
-    placed = order(diagnosis=text, patientHealthInfo={"allergies": text}, items=[item(name=text, direction=text)])
+    placed = order(
+        diagnosis=text,
+        patientHealthInfo={"allergies": text},
+        items=[item(name=text, direction=text)],
+    )
     placed["patient"] |= {"firstName": text}
     assert unbroken(placed).count("".join(text.split())) >= 5

@@ -17,7 +17,15 @@ from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.protocol import Accepted, PharmacyUnavailable, Undecided
 from case_orders.pharmacies.sandbox.book import OrderBook
 from case_orders.pharmacies.sandbox.server import make_app
-from tests.pharmacies.conftest import PACE, REPORT_SECRET, REQUEST_SECRET, Service, book_of, listening, looked_up_as
+from tests.pharmacies.conftest import (
+    PACE,
+    REPORT_SECRET,
+    REQUEST_SECRET,
+    Service,
+    book_of,
+    listening,
+    looked_up_as,
+)
 from tests.pharmacies.orders import order
 
 STANDSTILL = 3600.0
@@ -49,7 +57,13 @@ async def test_a_restarted_pharmacy_goes_on_where_it_was(
         await looked_up_as(pharmacy, placed["orderId"], "COMPLETED")
         await service.until(5)
         assert before < 5
-        assert service.states == ["ACKNOWLEDGED", "FILLING", "READY", "SHIPPED", "COMPLETED"]
+        assert service.states == [
+            "ACKNOWLEDGED",
+            "FILLING",
+            "READY",
+            "SHIPPED",
+            "COMPLETED",
+        ]
         assert (await book_of(pharmacy))[placed["orderId"]]["fills"] == 1
 
 

@@ -64,7 +64,13 @@ async def test_a_look_up_tells_all_that_was_reported(pharmacy: HttpPharmacy, ser
     placed = order(callback_url=service.url)
     await pharmacy.submit(placed)
     report = await looked_up_as(pharmacy, placed["orderId"], "COMPLETED")
-    assert report.keys() >= {"reference", "trackingNumber", "carrier", "documents", "occurredAt"}
+    assert report.keys() >= {
+        "reference",
+        "trackingNumber",
+        "carrier",
+        "documents",
+        "occurredAt",
+    }
 
 
 async def test_an_order_that_was_just_taken_can_be_looked_up(pharmacy: HttpPharmacy, service: Service) -> None:
@@ -98,7 +104,11 @@ async def test_another_order_under_the_same_id_conflicts(pharmacy: HttpPharmacy,
 
 async def test_a_request_with_another_signature_is_turned_away(sandbox: str, session: aiohttp.ClientSession) -> None:
     stranger = HttpPharmacy(sandbox, new_secret(), session)
-    for call in (stranger.submit(order()), stranger.look_up(order()["orderId"]), stranger.cancel(order()["orderId"])):
+    for call in (
+        stranger.submit(order()),
+        stranger.look_up(order()["orderId"]),
+        stranger.cancel(order()["orderId"]),
+    ):
         with pytest.raises(PharmacyUnavailable, match="401"):
             await call
     async with session.get(f"{sandbox}/documents/{order()['orderId']}/prescription") as answer:
@@ -137,7 +147,12 @@ async def test_the_book_is_open_without_patient_data(pharmacy: HttpPharmacy, ser
     placed = order("drug-refuse", callback_url=service.url)
     await pharmacy.submit(placed)
     assert await book_of(pharmacy) == {
-        placed["orderId"]: {"submissions": 1, "fills": 0, "status": None, "unsentReports": 0}
+        placed["orderId"]: {
+            "submissions": 1,
+            "fills": 0,
+            "status": None,
+            "unsentReports": 0,
+        }
     }
 
 
@@ -148,7 +163,10 @@ async def test_any_item_can_name_the_behaviour_and_the_first_does(pharmacy: Http
 
 class TestStates:
     async def test_reject(self, pharmacy: HttpPharmacy, service: Service) -> None:
-        assert isinstance(await pharmacy.submit(order("drug-reject", callback_url=service.url)), Accepted)
+        assert isinstance(
+            await pharmacy.submit(order("drug-reject", callback_url=service.url)),
+            Accepted,
+        )
         await service.until(1)
         assert service.states == ["REJECTED"]
         assert service.reports[0]["reason"]
@@ -162,7 +180,14 @@ class TestStates:
         placed = order("drug-hold", callback_url=service.url)
         await pharmacy.submit(placed)
         await service.until(6)
-        assert service.states == ["ACKNOWLEDGED", "ON_HOLD", "FILLING", "READY", "SHIPPED", "COMPLETED"]
+        assert service.states == [
+            "ACKNOWLEDGED",
+            "ON_HOLD",
+            "FILLING",
+            "READY",
+            "SHIPPED",
+            "COMPLETED",
+        ]
         assert service.reports[1]["reason"]
         assert "reason" not in await looked_up_as(pharmacy, placed["orderId"], "COMPLETED")
 
@@ -217,7 +242,13 @@ class TestReports:
     async def test_out_of_order(self, pharmacy: HttpPharmacy, service: Service) -> None:
         await pharmacy.submit(order("drug-out-of-order", callback_url=service.url))
         await service.until(5)
-        assert service.states == ["ACKNOWLEDGED", "SHIPPED", "FILLING", "READY", "COMPLETED"]
+        assert service.states == [
+            "ACKNOWLEDGED",
+            "SHIPPED",
+            "FILLING",
+            "READY",
+            "COMPLETED",
+        ]
         in_time = sorted(service.reports, key=lambda report: str(report["occurredAt"]))
         assert [report["status"] for report in in_time] == ALL_STATES
 

@@ -1,0 +1,69 @@
+"""How commands come to the settings, the database and its rows; whatever is in the way ends the command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlmodel import Session, SQLModel
+
+from case_orders import migrations
+from case_orders.cli.console import Exit, fail
+from case_orders.db import UNAVAILABLE, Database
+from case_orders.edge.failures import describe
+from case_orders.settings import Settings
+
+Row = TypeVar("Row", bound=SQLModel)
+
+
+def load_settings(**options: Any) -> Settings:
+    """The settings of the environment; an option that was given goes before."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        fail(f"CASE_ORDERS_{str(first['loc'][0]).upper()} is not valid: {first['msg']}.")
+
+
+@contextmanager
+def open_database(settings: Settings | None = None, *, migrated: bool = True) -> Iterator[Database]:
+    """The database; ends the command if it is out of reach or, unless `migrated` is false, not at head."""
+    url = (settings or load_settings()).database_url
+    try:
+        database = Database(url)
+    except (ArgumentError, OSError):
+        fail("CASE_ORDERS_DATABASE_URL or CASE_ORDERS_DATA_DIR names no place for a database.", Exit.UNAVAILABLE)
+    try:
+        if migrated:
+            _require_head(database)
+        yield database
+    except UNAVAILABLE:
+        fail("The database is out of reach.", Exit.UNAVAILABLE)
+    except IntegrityError:
+        fail("Another process changed the same rows meanwhile; run the command again.")
+    except DBAPIError as error:
+        fail(f"The database refused: {describe(error)}.")
+    finally:
+        database.dispose()
+
+
+def _require_head(database: Database) -> None:
+    with database.engine.connect() as connection:
+        if not migrations.at_head(connection):
+            fail("The database is not migrated: run case-orders migrate.", Exit.UNAVAILABLE)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A session that commits at the end of the block, and undoes everything if the command fails in it."""
+    with open_database() as database, database.transaction() as session:
+        yield session
+
+
+def get(session: Session, table: type[Row], key: str, noun: str) -> Row:
+    """The row with this id; ends the command if there is none."""
+    row = session.get(table, key)
+    if row is None:
+        fail(f"There is no such {noun}.", Exit.NOT_FOUND)
+    return row

@@ -1,0 +1,63 @@
+"""`case-orders deliveries`: what was sent to webhooks, and sending it again."""
+
+from typing import Annotated
+
+import typer
+from sqlmodel import Session, col, select
+
+from case_orders.cli import console
+from case_orders.cli.console import AsJson, Limit
+from case_orders.cli.database import get, transaction
+from case_orders.envelope import JSON
+from case_orders.webhooks import events
+from models import Attempt, Delivery, Webhook
+from models.webhooks import DeliveryStatus
+
+app = typer.Typer(help="Messages to webhooks.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    status: Annotated[DeliveryStatus | None, typer.Option(case_sensitive=False)] = None,
+    webhook: Annotated[str | None, typer.Option(help="Only those of the webhook with this id.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List deliveries, the newest first, with what became of the last attempt."""
+    query = select(Delivery).order_by(col(Delivery.id).desc()).limit(limit)
+    if status is not None:
+        query = query.where(Delivery.status == status)
+    with transaction() as session:
+        if webhook is not None:
+            query = query.where(Delivery.webhook_id == get(session, Webhook, webhook, "webhook").id)
+        rows = [_shown(session, delivery) for delivery in session.exec(query)]
+    console.show_rows(rows, as_json=as_json)
+
+
+def _shown(session: Session, delivery: Delivery) -> JSON:
+    attempts = session.exec(
+        select(Attempt.outcome).where(Attempt.delivery_id == delivery.id).order_by(col(Attempt.id))
+    ).all()
+    return {
+        "id": delivery.id,
+        "webhook": delivery.webhook_id,
+        "eventType": delivery.event_type,
+        "status": delivery.status,
+        "attempts": len(attempts),
+        "lastOutcome": attempts[-1] if attempts else None,
+        "nextAttemptAt": delivery.next_attempt_at,
+        "createdAt": delivery.created_at,
+    }
+
+
+@app.command()
+def redeliver(delivery_ids: Annotated[list[str], typer.Argument(metavar="DELIVERY_ID...")]) -> None:
+    """Send messages again, with the whole schedule of retries before them; all that are named or none."""
+    with transaction() as session:
+        for delivery_id in dict.fromkeys(delivery_ids):
+            delivery = get(session, Delivery, delivery_id, "delivery")
+            webhook = get(session, Webhook, delivery.webhook_id, "webhook")
+            if not webhook.active:
+                console.fail("The webhook of a delivery is not active.")
+            events.send_now(session, webhook, delivery)
+    console.say(f"Deliveries to be sent again: {len(set(delivery_ids))}.")

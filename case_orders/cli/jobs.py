@@ -1,0 +1,101 @@
+"""`case-orders jobs`: what waits, since when, and what was given up and why."""
+
+from typing import Annotated, Any
+
+import typer
+from sqlmodel import col, or_, select
+
+from case_orders import outbox
+from case_orders.cli import console
+from case_orders.cli.console import AsJson, Exit, Limit
+from case_orders.cli.database import transaction
+from case_orders.db import now
+from case_orders.envelope import JSON
+from models import Delivery, Document, Event, Job, PharmacyReport
+from models.jobs import JobKind, JobState
+
+app = typer.Typer(help="Work that waits for a worker, or was given up.", no_args_is_help=True)
+
+Kind = Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")]
+
+
+def of_order(order_id: str) -> Any:
+    """The condition for the jobs of an order: about itself, its documents, its reports or its deliveries."""
+    deliveries = select(Delivery.id).join(Event).where(Event.order_id == order_id)
+    return or_(
+        col(Job.subject) == order_id,
+        col(Job.subject).in_(select(Document.id).where(Document.order_id == order_id)),
+        col(Job.subject).in_(select(PharmacyReport.id).where(PharmacyReport.order_id == order_id)),
+        col(Job.subject).in_(deliveries),
+    )
+
+
+def shown(job: Job) -> JSON:
+    """A job for people: running while a worker has it, due once it may be claimed, waiting before, dead after."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "subject": job.subject,
+        "state": _state(job),
+        "attempt": job.attempt,
+        "since": job.created_at,
+        "dueAt": None if job.state is JobState.DEAD else job.due_at,
+        "lastError": job.last_error,
+    }
+
+
+def _state(job: Job) -> str:
+    moment = now()
+    if job.state is JobState.DEAD:
+        return "dead"
+    if job.leased_until is not None and moment < job.leased_until:
+        return "running"
+    return "due" if job.due_at <= moment else "waiting"
+
+
+@app.command("list")
+def list_(
+    dead: Annotated[bool, typer.Option("--dead", help="Only those that were given up.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Only those that a worker may take now.")] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only those that were not given up.")] = False,
+    kind: Kind = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, those that were due first before the others."""
+    if dead and (due or waiting):
+        raise typer.BadParameter("--dead goes with neither --due nor --waiting")
+    query = select(Job).order_by(col(Job.due_at)).limit(limit)
+    if dead or due or waiting:
+        query = query.where(Job.state == (JobState.DEAD if dead else JobState.WAITING))
+    if due:
+        query = query.where(col(Job.due_at) <= now())
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    with transaction() as session:
+        jobs = session.exec(query).all()
+    console.show_rows([shown(job) for job in jobs], as_json=as_json)
+
+
+@app.command()
+def replay(
+    job_ids: Annotated[list[str] | None, typer.Argument(metavar="JOB_ID...", help="Dead jobs.")] = None,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="Every dead job.")] = False,
+    kind: Kind = None,
+) -> None:
+    """Let dead jobs live again, with all their attempts before them; all that are named or none."""
+    if bool(job_ids) == all_dead or (kind is not None and not all_dead):
+        raise typer.BadParameter("give the ids of jobs, or --all-dead, which may have a --kind")
+    query = select(Job).with_for_update()
+    query = query.where(Job.state == JobState.DEAD) if all_dead else query.where(col(Job.id).in_(job_ids or []))
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    with transaction() as session:
+        jobs = session.exec(query).all()
+        if not all_dead and {job.id for job in jobs} != set(job_ids or []):
+            console.fail("One of the jobs does not exist, or is done.", Exit.NOT_FOUND)
+        if any(job.state is not JobState.DEAD for job in jobs):
+            console.fail("One of the jobs is not dead.")
+        for job in jobs:
+            outbox.replay(session, job)
+    console.say(f"Jobs replayed: {len(jobs)}.")

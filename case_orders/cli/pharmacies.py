@@ -1,0 +1,90 @@
+"""`case-orders pharmacies`."""
+
+from typing import Annotated
+
+import typer
+from sqlmodel import col, select
+
+from case_orders.cli import console, organizations
+from case_orders.cli.console import AsJson
+from case_orders.cli.database import load_settings, transaction
+from case_orders.cli.organizations import Org
+from case_orders.edge import contract
+from case_orders.envelope import JSON
+from case_orders.outbound import Blocked, Outbound
+from case_orders.pharmacies.signing import new_secret
+from case_orders.settings import Settings
+from models import Pharmacy
+
+app = typer.Typer(help="The pharmacies that an organization's orders go to.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    org: Org,
+    code: Annotated[str, typer.Argument(help="The id by which orders name it.")],
+    name: Annotated[str, typer.Option(help="Its name.")],
+    base_url: Annotated[str, typer.Option(help="Where it answers the pharmacy protocol.")],
+    accepts_controlled_substances: Annotated[
+        bool, typer.Option("--accepts-controlled-substances", help="It takes the legal signature elsewhere.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Connect a pharmacy and show its secrets, this once."""
+    settings = load_settings()
+    _check(settings, code, name, base_url)
+    with transaction() as session:
+        organization = organizations.find(session, org)
+        taken = select(Pharmacy.id).where(Pharmacy.organization_id == organization.id, Pharmacy.code == code)
+        if session.exec(taken).first() is not None:
+            console.fail("CODE is already used by another pharmacy of the organization.")
+        pharmacy = Pharmacy(
+            organization_id=organization.id,
+            code=code,
+            name=name,
+            base_url=base_url,
+            request_secret=new_secret(),
+            report_secret=new_secret(),
+            accepts_controlled_substances=accepts_controlled_substances,
+        )
+        session.add(pharmacy)
+    secrets = {"requestSecret": pharmacy.request_secret, "reportSecret": pharmacy.report_secret}
+    console.show(_shown(pharmacy, settings) | secrets, as_json=as_json)
+    console.say("The secrets are shown this once; give them to the pharmacy now.")
+
+
+def _check(settings: Settings, code: str, name: str, base_url: str) -> None:
+    for given, component, sentence in (
+        (code, "Slug", "CODE must be 1 to 64 letters, digits or . _ ~ -."),
+        (name, "Line", "--name must be 1 to 100 printable characters and not blank."),
+        (base_url, "WebhookUrl", "--base-url must be an http or https URL without user name, password or fragment."),
+    ):
+        if contract.component(component).problems(given):
+            console.fail(sentence)
+    if "?" in base_url:
+        console.fail("--base-url must have no query.")
+    try:
+        Outbound(settings.outbound_allow).check_url(base_url)
+    except Blocked as blocked:
+        console.fail(f"--base-url is not allowed: {blocked.reason}.")
+
+
+@app.command("list")
+def list_(org: Org, as_json: AsJson = False) -> None:
+    """List the pharmacies of an organization, without their secrets."""
+    settings = load_settings()
+    with transaction() as session:
+        organization = organizations.find(session, org)
+        query = select(Pharmacy).where(Pharmacy.organization_id == organization.id).order_by(col(Pharmacy.code))
+        pharmacies = session.exec(query).all()
+    console.show_rows([_shown(pharmacy, settings) for pharmacy in pharmacies], as_json=as_json)
+
+
+def _shown(pharmacy: Pharmacy, settings: Settings) -> JSON:
+    return {
+        "code": pharmacy.code,
+        "name": pharmacy.name,
+        "baseUrl": pharmacy.base_url,
+        "acceptsControlledSubstances": pharmacy.accepts_controlled_substances,
+        "callbackUrl": f"{settings.public_url.rstrip('/')}/api/v1/pharmacy-connections/{pharmacy.id}/events",
+    }

@@ -1,0 +1,74 @@
+"""The rows of the demonstration: what the source document's own example names, and a drug for each way to fail."""
+
+from collections.abc import Iterator
+
+from sqlmodel import Session, select
+
+from case_orders import auth
+from case_orders.pharmacies.sandbox.behaviours import BEHAVIOURS
+from models import Case, Drug, Organization, Pharmacy
+
+ORGANIZATION = "Demonstration"
+API_KEY = "your-api-key-here"
+CASE_ID = "123e4567-e89b-12d3-a456-426614174000"
+PATIENT = {
+    "firstName": "Jane",
+    "lastName": "Doe",
+    "dateOfBirth": "1988-04-02",
+    "address": {
+        "addressLine1": "123 Main St",
+        "city": "San Francisco",
+        "state": "CA",
+        "country": "US",
+        "postalCode": "94105",
+    },
+}
+
+
+def seed(session: Session, *, pharmacy_url: str, request_secret: str, report_secret: str) -> None:
+    """Write the rows; a second time it adds nothing and leads the pharmacies to the new address and secrets."""
+    organization = session.exec(select(Organization).where(Organization.name == ORGANIZATION)).one_or_none()
+    if organization is None:
+        organization = Organization(name=ORGANIZATION)
+        session.add(organization)
+        session.flush()
+        auth.store_key(session, organization.id, ORGANIZATION, API_KEY)
+        session.add(Case(id=CASE_ID, organization_id=organization.id, reference="chart-2024-0042", patient=PATIENT))
+    for drug in _drugs(organization.id):
+        session.merge(drug)
+    way = {"base_url": pharmacy_url, "request_secret": request_secret, "report_secret": report_secret}
+    known = session.exec(select(Pharmacy).where(Pharmacy.organization_id == organization.id)).all()
+    for pharmacy in known or _pharmacies(organization.id, way):
+        pharmacy.sqlmodel_update(way)
+        session.add(pharmacy)
+
+
+def _pharmacies(organization_id: str, way: dict[str, str]) -> Iterator[Pharmacy]:
+    for code, name, controlled in (
+        ("pharmacy-123", "Sandbox Pharmacy", False),
+        ("pharmacy-cs", "Sandbox Pharmacy for controlled substances", True),
+    ):
+        named = {"organization_id": organization_id, "code": code, "name": name}
+        yield Pharmacy.model_validate(named | way | {"accepts_controlled_substances": controlled})
+
+
+def _drugs(organization_id: str) -> Iterator[Drug]:
+    for code in ("drug-456", *BEHAVIOURS):
+        yield Drug(
+            organization_id=organization_id,
+            code=code,
+            name="Lisinopril",
+            strength="10 mg",
+            form="tablet",
+            rxcui="314076",
+        )
+    for schedule, name, strength, form in (
+        ("II", "Oxycodone", "5 mg", "tablet"),
+        ("III", "Buprenorphine", "8 mg", "sublingual tablet"),
+        ("IV", "Alprazolam", "0.5 mg", "tablet"),
+        ("V", "Pregabalin", "75 mg", "capsule"),
+    ):
+        code = f"drug-schedule-{schedule.lower()}"
+        yield Drug(
+            organization_id=organization_id, code=code, name=name, strength=strength, form=form, schedule=schedule
+        )

@@ -1,0 +1,69 @@
+"""Asking the pharmacy about an order from which no report has come for a while."""
+
+from datetime import timedelta
+
+from sqlmodel import Session, func, select
+
+from case_orders import progress
+from case_orders.db import now
+from case_orders.envelope import JSON
+from case_orders.fulfillment import reports
+from case_orders.fulfillment.connection import connect, verdict
+from case_orders.outbox import enqueue
+from case_orders.pharmacies.protocol import PharmacyError
+from case_orders.work import Again, Context
+from models import Job, Order, Pharmacy, PharmacyReport
+from models.jobs import JobKind
+from models.order_states import FINAL, OrderState
+from models.orders import DocumentStatus
+
+# A completed order whose documents are still missing is asked about for this long.
+DOCUMENTS_AWAITED_FOR = timedelta(days=7)
+
+
+async def follow_order(context: Context, job: Job) -> None:
+    order, pharmacy, is_silent = await context.database.read(lambda session: _look(session, job, context))
+    if not _is_open(order):
+        await context.complete(job)
+        return
+    standing = None
+    if is_silent:
+        try:
+            standing = await connect(context, pharmacy).look_up(order.id)
+        except PharmacyError as error:
+            raise verdict(error) from error
+        if standing is None:
+            raise Again("the pharmacy does not know the order")
+    await context.complete(job, lambda session: _record(session, order.id, standing, context))
+
+
+def _look(session: Session, job: Job, context: Context) -> tuple[Order, Pharmacy, bool]:
+    order = session.get_one(Order, job.subject)
+    last = session.exec(select(func.max(PharmacyReport.received_at)).where(PharmacyReport.order_id == order.id)).one()
+    is_silent = last is None or now() - last > timedelta(seconds=context.settings.follow_seconds)
+    return order, session.get_one(Pharmacy, order.pharmacy_id), is_silent
+
+
+def _is_open(order: Order) -> bool:
+    """Whether there is anything left to be heard of the order."""
+    if order.status not in FINAL:
+        return True
+    awaited = order.status is OrderState.COMPLETED and order.document_status is DocumentStatus.PENDING
+    return awaited and now() - order.updated_at < DOCUMENTS_AWAITED_FOR
+
+
+def _record(session: Session, order_id: str, standing: JSON | None, context: Context) -> None:
+    order = progress.lock(session, order_id)
+    if standing is not None:
+        reports.apply(session, order, standing)
+    if _is_open(order):
+        # Ask less often of an order that has been under way for long.
+        pause = max(timedelta(seconds=context.settings.follow_seconds), (now() - order.created_at) / 10)
+        enqueue(
+            session,
+            JobKind.FOLLOW_ORDER,
+            order.id,
+            organization_id=order.organization_id,
+            destination=order.pharmacy_id,
+            delay=pause,
+        )

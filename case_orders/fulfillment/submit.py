@@ -1,0 +1,125 @@
+"""Submitting an order to its pharmacy once: with its id as the idempotency key, and a look-up before a retry."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlmodel import Session, col, select
+
+from case_orders import progress
+from case_orders.edge.answers import rfc3339
+from case_orders.envelope import JSON, without_none
+from case_orders.fulfillment import reports
+from case_orders.fulfillment.connection import connect, verdict
+from case_orders.outbox import enqueue
+from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused
+from case_orders.settings import Settings
+from case_orders.work import Context
+from models import Case, Drug, Job, Order, Pharmacy, PrescriptionItem
+from models.jobs import JobKind
+from models.order_states import OrderState
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is needed to submit an order, read in one transaction."""
+
+    pharmacy: Pharmacy
+    order: JSON
+    cancel_requested: bool
+
+
+async def submit_order(context: Context, job: Job) -> None:
+    submission: Submission | None = await context.hold(job, lambda session: _begin(session, job, context.settings))
+    if submission is None:  # canceled meanwhile, or a second job for an order that is under way
+        await context.complete(job)
+        return
+    pharmacy = connect(context, submission.pharmacy)
+    order_id = submission.order["orderId"]
+    try:
+        known = await pharmacy.look_up(order_id) if job.attempt > 1 or submission.cancel_requested else None
+        if known is None and submission.cancel_requested:
+            await context.complete(job, lambda session: _cancel(session, order_id))
+            return
+        answer = await pharmacy.submit(submission.order) if known is None else None
+    except PharmacyError as error:
+        raise verdict(error) from error
+    await context.complete(job, lambda session: _record(session, order_id, answer, known, context.settings))
+
+
+def _begin(session: Session, job: Job, settings: Settings) -> Submission | None:
+    """Mark the order as one that the pharmacy may know of, before it is told."""
+    order = progress.lock(session, job.subject)
+    if order.status in (OrderState.RECEIVED, OrderState.FAILED):
+        progress.move(session, order, OrderState.PROCESSING)
+    if order.status is not OrderState.PROCESSING:
+        return None
+    order.sent = True
+    pharmacy = session.get_one(Pharmacy, order.pharmacy_id)
+    return Submission(pharmacy, _for_pharmacy(session, order, settings), order.cancel_requested)
+
+
+def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:
+    """The order as docs/pharmacy-protocol.md describes it."""
+    return without_none(
+        orderId=order.id,
+        callbackUrl=f"{settings.public_url.rstrip('/')}/api/v1/pharmacy-connections/{order.pharmacy_id}/events",
+        placedAt=rfc3339(order.created_at),
+        patient=session.get_one(Case, order.case_id).patient,
+        shippingAddress=order.shipping_address,
+        patientHealthInfo=order.patient_health_info,
+        prescriber=order.prescriber,
+        diagnosis=order.diagnosis,
+        dateWritten=order.date_written,
+        dateSigned=order.date_signed,
+        datePrescribed=order.date_prescribed,
+        items=_items(session, order),
+    )
+
+
+def _items(session: Session, order: Order) -> list[JSON]:
+    rows = (
+        select(PrescriptionItem, Drug)
+        .join(Drug, col(Drug.code) == col(PrescriptionItem.drug_code))
+        .where(PrescriptionItem.order_id == order.id, Drug.organization_id == order.organization_id)
+        .order_by(col(PrescriptionItem.position))
+    )
+    return [
+        {key: value for key, value in drug.as_json().items() if key != "id"} | {"refillCount": 0} | item.as_json()
+        for item, drug in session.exec(rows)
+    ]
+
+
+def _cancel(session: Session, order_id: str) -> None:
+    order = progress.lock(session, order_id)
+    progress.move(session, order, OrderState.CANCELED, "Canceled before the pharmacy had it")
+
+
+def _record(
+    session: Session, order_id: str, answer: Accepted | Refused | None, known: JSON | None, settings: Settings
+) -> None:
+    order = progress.lock(session, order_id)
+    reports.be_submitted(session, order)
+    if isinstance(answer, Refused):
+        if order.status is OrderState.SUBMITTED:
+            progress.move(session, order, OrderState.REJECTED, answer.reason)
+        return
+    if answer is not None:
+        order.pharmacy_reference = order.pharmacy_reference or answer.reference
+        session.add(order)
+    if known is not None:
+        reports.apply(session, order, known)
+    enqueue(
+        session,
+        JobKind.FOLLOW_ORDER,
+        order.id,
+        organization_id=order.organization_id,
+        destination=order.pharmacy_id,
+        delay=timedelta(seconds=settings.follow_seconds),
+    )
+
+
+def fail_order(session: Session, job: Job, reason: str) -> None:
+    """The job was given up: the order has failed until an operator replays it."""
+    order = progress.lock(session, job.subject)
+    if order.status is OrderState.PROCESSING:
+        progress.move(session, order, OrderState.FAILED, reason)

@@ -1,0 +1,80 @@
+"""Processes that belong together: children that are kept alive, and that end when their parent does."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from case_orders.settings import Settings
+
+log = structlog.get_logger("case_orders.processes")
+
+_LEASH = "CASE_ORDERS_LEASH"
+_RESTART_AFTER_SECONDS = 1
+_STOP_WITHIN_SECONDS = 15
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child the same settings."""
+    values = settings.model_dump()
+    if settings.link_secret is not None:
+        values["link_secret"] = settings.link_secret.get_secret_value()
+    values["outbound_allow"] = ",".join(settings.outbound_allow)
+    return {f"CASE_ORDERS_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+
+
+async def stop_requested() -> asyncio.Event:
+    """An event that SIGTERM, SIGINT or, for a child, its parent's end sets."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if os.environ.pop(_LEASH, None):
+        # The parent holds the other end of our stdin: it closes however the parent ends, kill -9 included.
+        def wait_for_parent() -> None:
+            sys.stdin.buffer.read()
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=wait_for_parent, daemon=True).start()
+    return stop
+
+
+@asynccontextmanager
+async def child(arguments: Sequence[str], environ: Mapping[str, str]) -> AsyncIterator[None]:
+    """Run `case-orders ARGUMENTS` beside this process, start it again if it dies, stop it at the end of the block."""
+    keeper = asyncio.create_task(_keep(arguments, {**os.environ, **environ, _LEASH: "1"}))
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def _keep(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "case_orders", *arguments, env=environ, stdin=asyncio.subprocess.PIPE
+        )
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            await _stop(process)
+            raise
+        log.error("child died, starting it again", child=arguments[0], exit_code=code)
+        await asyncio.sleep(_RESTART_AFTER_SECONDS)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_WITHIN_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,119 @@
+"""The long-running processes: the API with its children, a worker, the sandbox pharmacy."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from case_orders import demo_data, logs, migrations
+from case_orders.app import create_app
+from case_orders.db import Database
+from case_orders.demo import example, receiver
+from case_orders.edge.server import listen, make_server
+from case_orders.pharmacies.sandbox.server import serve as serve_sandbox
+from case_orders.pharmacies.signing import new_secret
+from case_orders.processes import child, environment, stop_requested
+from case_orders.settings import Settings
+from case_orders.worker import open_worker
+
+log = structlog.get_logger("case_orders.serving")
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+def serve(settings: Settings, *, demo: bool, workers: int) -> int:
+    """Migrate the database, serve the API and keep `workers` workers beside it, until told to stop."""
+    logs.configure(settings.log_level)
+    return uvloop.run(_serve(settings, demo=demo, workers=workers))
+
+
+async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
+    stop = await stop_requested()
+    with listen(settings.host, settings.port) as listener:
+        settings = _at_port(settings, listener.getsockname()[1], demo=demo)
+        database = Database(settings.database_url, settings.write_queue)
+        migrations.upgrade(database.engine)
+        async with AsyncExitStack() as children:
+            if demo:
+                await _start_demo(children, settings, database)
+            for _ in range(workers):
+                await children.enter_async_context(child(["worker"], environment(settings)))
+            server = make_server(create_app(settings, database), settings.head_seconds)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            log.info("serving", url=settings.public_url)
+            await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await serving
+        await database.close()
+    return 0 if server.started else 1
+
+
+def _at_port(settings: Settings, port: int, *, demo: bool) -> Settings:
+    """The settings once the port is known; a demonstration talks to itself over loopback."""
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    allow = (*settings.outbound_allow, *LOOPBACK) if demo else settings.outbound_allow
+    return Settings(**given | {"port": port, "outbound_allow": allow})
+
+
+async def _start_demo(children: AsyncExitStack, settings: Settings, database: Database) -> None:
+    """A sandbox pharmacy as a child, and the rows of the demonstration with the way to it."""
+    request_secret, report_secret = new_secret(), new_secret()
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    arguments = ["sandbox-pharmacy", "--port", str(port), "--data-dir", str(settings.data_dir / "sandbox-pharmacy")]
+    environ = {"CASE_ORDERS_SANDBOX_REQUEST_SECRET": request_secret, "CASE_ORDERS_SANDBOX_REPORT_SECRET": report_secret}
+    await children.enter_async_context(child(arguments, environ))
+    with database.transaction() as session:
+        demo_data.seed(
+            session, pharmacy_url=f"http://127.0.0.1:{port}", request_secret=request_secret, report_secret=report_secret
+        )
+    print(_invitation(settings.public_url), flush=True)
+
+
+def _invitation(url: str) -> str:
+    return f"""
+case-orders serves a demonstration at {url} (Swagger UI: {url}/docs)
+Place the documented order:
+
+{example.curl(url)}
+"""
+
+
+def work(settings: Settings) -> int:
+    """Work on jobs until told to stop."""
+    logs.configure(settings.log_level)
+
+    async def run() -> int:
+        stop = await stop_requested()
+        async with open_worker(settings) as worker:
+            log.info("working")
+            await worker.run(stop)
+        return 0
+
+    return uvloop.run(run())
+
+
+def sandbox_pharmacy(host: str, port: int, request_secret: str, report_secret: str, data_dir: Path, pace: float) -> int:
+    """Be a pharmacy to develop against, until told to stop."""
+    logs.configure("INFO")
+    return uvloop.run(_until_stopped(serve_sandbox(host, port, request_secret, report_secret, data_dir, pace)))
+
+
+async def _until_stopped(program: Coroutine[None, None, None]) -> int:
+    stop = await stop_requested()
+    running, stopped = asyncio.create_task(program), asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+        return 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return 0
+
+
+def webhook_receiver(host: str, port: int, secret_file: Path) -> int:
+    """Be the demonstration's webhook endpoint, until told to stop."""
+    return uvloop.run(_until_stopped(receiver.serve(host, port, secret_file)))

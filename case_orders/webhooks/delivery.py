@@ -1,0 +1,200 @@
+"""Sending a message to a webhook: what it says, how it is signed, and what its answer means.
+
+The schedule of retries is Standard Webhooks': 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
+"""
+
+import base64
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from case_orders import outbox
+from case_orders.db import now
+from case_orders.edge.answers import to_json
+from case_orders.envelope import JSON
+from case_orders.outbound import OutboundError, Reply
+from case_orders.webhooks.signing import signed_headers
+from case_orders.work import Context
+from models import Attempt, Delivery, Document, Event, Job, Order, Webhook
+from models.webhooks import DeliveryStatus
+
+SCHEDULE = [
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=10),
+]
+ANSWER_WITHIN_SECONDS = 15
+SWITCHED_OFF_AFTER = timedelta(days=5)
+LONGEST_RETRY_AFTER = timedelta(days=1)
+JITTER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event for one webhook, ready to be made into a body."""
+
+    webhook: Webhook
+    event: Event
+    document: Document | None
+    data: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended."""
+
+    words: str
+    duration_ms: int
+    status_code: int | None = None
+    retry_after: timedelta | None = None
+
+    @property
+    def delivered(self) -> bool:
+        return self.status_code is not None and _is_success(self.status_code)
+
+    @property
+    def unwanted(self) -> bool:
+        return self.status_code == 410
+
+
+async def deliver_webhook(context: Context, job: Job) -> None:
+    message = await context.database.read(lambda session: _message(session, job.subject))
+    if message is None:  # the webhook is gone, or switched off
+        await context.complete(job, lambda session: _abandon(session, job.subject))
+        return
+    sent_at = now()
+    outcome = await _send(context, message, sent_at)
+    await context.database.write(lambda session: _record(session, job, sent_at, outcome))
+
+
+def _message(session: Session, delivery_id: str) -> Message | None:
+    delivery = session.get(Delivery, delivery_id)
+    webhook = session.get(Webhook, delivery.webhook_id) if delivery else None
+    if delivery is None or webhook is None or not webhook.active:
+        return None
+    event = session.get_one(Event, delivery.event_id)
+    data = dict(event.data)
+    if webhook.data_mode == "FULL" and event.order_id is not None:
+        data["order"] = session.get_one(Order, event.order_id).as_json(session)
+    document = session.get(Document, event.data["documentId"]) if "documentId" in event.data else None
+    return Message(webhook, event, document if webhook.document_mode != "NONE" else None, data)
+
+
+async def _body(context: Context, message: Message, at: datetime) -> bytes:
+    data = message.data
+    if message.document is not None:
+        described = {name: value for name, value in message.document.as_json().items() if name != "createdAt"}
+        data = data | {"document": described | await _access(context, message, at)}
+    return to_json(message.event.as_json() | {"data": data})
+
+
+async def _access(context: Context, message: Message, at: datetime) -> JSON:
+    """The way to the document that the webhook's owner chose."""
+    assert message.document is not None
+    if message.webhook.document_mode == "URL":
+        return {"url": context.links.url(message.document.id, at)}
+    content = await context.documents.read(message.document.storage_key)
+    return {"content": base64.b64encode(content).decode()}
+
+
+async def _send(context: Context, message: Message, at: datetime) -> Outcome:
+    body = await _body(context, message, at)
+    headers = signed_headers(message.webhook.secrets_at(at), message.event.id, at, body)
+    try:
+        reply = await context.outbound.request(
+            "POST",
+            message.webhook.url,
+            headers=headers | {"Content-Type": "application/json", "User-Agent": "case-orders"},
+            body=body,
+            total=ANSWER_WITHIN_SECONDS,
+            max_bytes=64 * 1024,
+        )
+    except OutboundError as error:
+        # What it answered after a good status is its own affair: the message was taken.
+        words = error.reason if error.status is None or not _is_success(error.status) else "delivered"
+        return Outcome(words, int((now() - at).total_seconds() * 1000), error.status)
+    return Outcome(_meaning(reply.status), reply.duration_ms, reply.status, _retry_after(reply))
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _meaning(status: int) -> str:
+    if _is_success(status):
+        return "delivered"
+    if 300 <= status < 400:
+        return f"answered {status}; redirects are not followed"
+    return "answered 410; the webhook is switched off" if status == 410 else f"answered {status}"
+
+
+def _retry_after(reply: Reply) -> timedelta | None:
+    value = reply.headers.get("Retry-After", "")
+    return min(timedelta(seconds=int(value)), LONGEST_RETRY_AFTER) if value.isdecimal() and len(value) < 10 else None
+
+
+def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> None:
+    """Store the attempt and what follows from it, together with the end of the job or its next due time."""
+    delivery = session.get(Delivery, job.subject)
+    if delivery is None:  # deleted with its webhook while the message was under way
+        outbox.finish(session, job)
+        return
+    webhook = session.get_one(Webhook, delivery.webhook_id, with_for_update=True)
+    session.add(
+        Attempt(
+            delivery_id=delivery.id,
+            at=sent_at,
+            status_code=outcome.status_code,
+            duration_ms=outcome.duration_ms,
+            outcome=outcome.words,
+        )
+    )
+    _judge_webhook(webhook, outcome)
+    session.add(webhook)
+    pause = None if outcome.delivered or outcome.unwanted else _pause(job.attempt, outcome.retry_after)
+    if pause is None:
+        delivery.status = DeliveryStatus.DELIVERED if outcome.delivered else DeliveryStatus.FAILED
+        delivery.next_attempt_at = None
+        outbox.finish(session, job)
+    else:
+        delivery.next_attempt_at = now() + pause
+        outbox.retry(session, job, outcome.words, pause)
+    session.add(delivery)
+
+
+def _judge_webhook(webhook: Webhook, outcome: Outcome) -> None:
+    moment = now()
+    if outcome.delivered:
+        webhook.failing_since = None
+    elif outcome.unwanted:
+        webhook.active, webhook.inactive_reason = (False, "The endpoint answered 410 Gone")
+    elif webhook.failing_since is None:
+        webhook.failing_since = moment
+    elif moment - webhook.failing_since > SWITCHED_OFF_AFTER:
+        webhook.active, webhook.inactive_reason = (False, "No message was delivered for five days")
+
+
+def _pause(attempt: int, asked: timedelta | None) -> timedelta | None:
+    """How long to wait before the next attempt; None when there is none."""
+    if attempt > len(SCHEDULE):
+        return None
+    pause = SCHEDULE[attempt - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311  spreads load, guards nothing
+    return max(pause, asked or pause)
+
+
+def _abandon(session: Session, delivery_id: str) -> None:
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is not None:
+        delivery.status, delivery.next_attempt_at = DeliveryStatus.FAILED, None
+        session.add(delivery)
+
+
+def fail_delivery(session: Session, job: Job, reason: str) -> None:
+    """The job was given up without an attempt that could be recorded."""
+    _abandon(session, job.subject)

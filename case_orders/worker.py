@@ -1,0 +1,166 @@
+"""The worker: claims due jobs, runs them side by side, and sees to it that each of them ends."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlmodel import Session
+
+from case_orders import outbox
+from case_orders.db import Database
+from case_orders.documents import DocumentStore
+from case_orders.edge.failures import describe
+from case_orders.fulfillment import cancel, documents, follow, reports, submit
+from case_orders.links import Links
+from case_orders.outbound import Outbound
+from case_orders.outbox import LeaseLost
+from case_orders.settings import Settings
+from case_orders.webhooks import delivery
+from case_orders.work import Again, Context, GiveUp
+from models import Job
+from models.jobs import JobKind
+
+log = structlog.get_logger("case_orders.worker")
+
+_FIRST_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=15)
+
+
+def _nothing(session: Session, job: Job, reason: str) -> None:
+    """The dead job itself says all there is to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How jobs of a kind are run: `seconds` in all, up to `attempts` times, and what their death means."""
+
+    run: Callable[[Context, Job], Awaitable[None]]
+    seconds: float
+    attempts: int
+    on_dead: Callable[[Session, Job, str], None] = _nothing
+
+
+KINDS = {
+    JobKind.SUBMIT_ORDER: Kind(submit.submit_order, 60, 24, submit.fail_order),
+    JobKind.FOLLOW_ORDER: Kind(follow.follow_order, 60, 48),
+    JobKind.APPLY_REPORT: Kind(reports.apply_report, 30, 12),
+    JobKind.CANCEL_ORDER: Kind(cancel.cancel_order, 60, 48),
+    JobKind.FETCH_DOCUMENT: Kind(documents.fetch_document, 90, 12, documents.fail_document),
+    JobKind.DELIVER_WEBHOOK: Kind(delivery.deliver_webhook, 60, len(delivery.SCHEDULE) + 1, delivery.fail_delivery),
+}
+
+
+def _backoff(attempt: int) -> timedelta:
+    """1 s, 2 s, 4 s ... up to 15 min, each spread by half so that a crowd does not come back together."""
+    pause: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE)
+    spread = random.uniform(0.75, 1.25)  # noqa: S311  spreads load, guards nothing
+    return pause * spread
+
+
+class Worker:
+    """One worker. Any number of them, on any number of hosts, may share a database."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.database = context.database
+        self.settings = context.settings
+        self._running: dict[asyncio.Task[None], Job] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then give back what is under way, so that another worker has it at once."""
+        while not stop.is_set():
+            try:
+                found = await self._start_due_jobs()
+            except Exception as failure:  # the database is away: keep trying, it comes back
+                log.error("cannot claim jobs", error=describe(failure))
+                found = False
+            if not found:
+                await self._wait(stop)
+        await self._give_back()
+
+    async def _start_due_jobs(self) -> bool:
+        """Claim as many due jobs as there is room for; whether there were any."""
+        room = self.settings.worker_concurrency - len(self._running)
+        if room == 0 or await self.database.read(outbox.oldest_due) is None:
+            return False
+        under_way = Counter(job.destination for job in self._running.values())
+        lease = timedelta(seconds=self.settings.lease_seconds)
+        per_destination = self.settings.worker_per_destination
+        jobs = await self.database.write(lambda s: outbox.claim(s, room, lease, under_way, per_destination))
+        for job in jobs:
+            task = asyncio.create_task(self._attempt(job))
+            self._running[task] = job
+            task.add_done_callback(self._running.pop)
+        return bool(jobs)
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until a job ends or the poll is due, whichever comes first."""
+        stopped = asyncio.create_task(stop.wait())
+        seconds = self.settings.worker_poll_seconds
+        await asyncio.wait([stopped, *self._running], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+
+    async def _attempt(self, job: Job) -> None:
+        kind = KINDS[job.kind]
+        if job.attempt > kind.attempts:  # its worker died each time: it must not go on forever
+            await self._end(job, kind, GiveUp(job.last_error or "the worker died while it ran"))
+            return
+        try:
+            async with asyncio.timeout(kind.seconds):
+                await kind.run(self.context, job)
+        except LeaseLost:
+            log.warning("lease lost", job=job.id, kind=job.kind)
+        except (Again, GiveUp) as verdict:
+            await self._end(job, kind, verdict)
+        except TimeoutError:
+            await self._end(job, kind, Again(f"took longer than {kind.seconds:g} s"))
+        except Exception as failure:
+            log.error("job failed", job=job.id, kind=job.kind, attempt=job.attempt, error=describe(failure))
+            await self._end(job, kind, Again(f"failed: {describe(failure)}"))
+
+    async def _end(self, job: Job, kind: Kind, verdict: Again | GiveUp) -> None:
+        """Put the job off, or bury it, with what that means for what it was about."""
+
+        def act(session: Session) -> None:
+            if isinstance(verdict, Again) and job.attempt < kind.attempts:
+                outbox.retry(session, job, verdict.reason, verdict.delay or _backoff(job.attempt))
+            else:
+                outbox.bury(session, job, verdict.reason)
+                kind.on_dead(session, job, verdict.reason)
+
+        try:
+            await self.database.write(act)
+        except LeaseLost:
+            log.warning("lease lost", job=job.id, kind=job.kind)
+        except Exception as failure:  # the lease runs out and the job comes back
+            log.error("cannot end job", job=job.id, kind=job.kind, error=describe(failure))
+        else:
+            log.warning("job not done", job=job.id, kind=job.kind, attempt=job.attempt, reason=verdict.reason)
+
+    async def _give_back(self) -> None:
+        under_way = dict(self._running)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        for job in under_way.values():
+            try:
+                await self.database.write(lambda session, job=job: outbox.release(session, job))  # type: ignore[misc]
+            except LeaseLost:
+                pass  # it had ended
+            except Exception as failure:
+                log.error("cannot give back job", job=job.id, error=describe(failure))
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker on the database and the document store of `settings`."""
+    database = Database(settings.database_url, settings.write_queue)
+    store = DocumentStore.open(settings.document_store)
+    async with Outbound(settings.outbound_allow) as outbound:
+        yield Worker(Context(settings, database, outbound, store, Links.from_settings(settings)))
+    await database.close()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from case_orders.edge import contract
+from case_orders.migrations import heads
+from tests.cli.conftest import Run
+
+NEEDS_DATABASE = [
+    ("organizations", "list"),
+    ("keys", "list", "Clinic"),
+    ("cases", "create", "Clinic", "--first-name", "Jane", "--last-name", "Doe"),
+    ("cases", "import", "Clinic", str(contract.path())),
+    ("pharmacies", "list", "Clinic"),
+    ("drugs", "import", "Clinic", str(contract.path())),
+    ("orders", "list"),
+    ("jobs", "list"),
+    ("deliveries", "list"),
+]
+
+
+def test_migrating_says_from_where_to_where(run: Run, empty_dir: Path) -> None:
+    (head,) = heads()
+    assert run("migrate").stderr == f"The database went from nothing to {head}.\n"
+    assert run("migrate").stderr == f"The database is at {head}.\n"
+    run("organizations", "list")
+
+
+@pytest.mark.parametrize("arguments", NEEDS_DATABASE, ids=" ".join)
+def test_a_command_on_a_database_that_is_not_migrated_says_so(
+    run: Run, empty_dir: Path, arguments: tuple[str, ...]
+) -> None:
+    result = run(*arguments, code=4)
+    assert result.stderr == "The database is not migrated: run case-orders migrate.\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "oracle://user:secret@localhost/x", "sqlite:////dev/null/x/y.db", "sqlite:////dev"]
+)
+def test_a_database_that_cannot_be_opened_is_named_in_one_sentence_without_its_address(
+    run: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("CASE_ORDERS_DATABASE_URL", url)
+    stderr = run("organizations", "list", code=4).stderr
+    assert len(stderr.splitlines()) == 1
+    assert url not in stderr
+
+
+def test_a_setting_that_is_not_valid_is_named_without_its_value(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASE_ORDERS_PORT", "secret")
+    stderr = run("organizations", "list", code=1).stderr
+    assert "CASE_ORDERS_PORT" in stderr
+    assert "secret" not in stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
+def test_the_demonstration_is_served_to_this_machine_only(run: Run, empty_dir: Path, host: str) -> None:
+    assert "loopback" in run("serve", "--demo", "--host", host, code=1).stderr
+    assert not empty_dir.exists()
+
+
+def test_the_sandbox_pharmacy_takes_its_secrets_from_the_environment(run: Run, empty_dir: Path) -> None:
+    assert "CASE_ORDERS_SANDBOX_REQUEST_SECRET" in run("sandbox-pharmacy", code=1).stderr
+    assert "secret" not in run("sandbox-pharmacy", "--help").stdout.replace("_SECRET", "").split("Options")[1]
+
+
+def test_the_help_says_what_the_exit_codes_mean(run: Run) -> None:
+    help_ = run("--help").stdout
+    for line in ("0  done", "3  not found", "4  the database is not migrated"):
+        assert line in help_
+    assert "webhook-receiver" not in help_
+
+
+def test_the_command_runs_as_a_module_and_its_exit_code_reaches_the_shell(empty_dir: Path) -> None:
+    command = [sys.executable, "-m", "case_orders", "orders", "list"]
+    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
