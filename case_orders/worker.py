@@ -110,15 +110,16 @@ class Worker:
         if job.attempt > kind.attempts:  # its worker died each time: it must not go on forever
             await self._end(job, kind, GiveUp(job.last_error or "the worker died while it ran"))
             return
+        seconds = min(kind.seconds, self.settings.lease_seconds)
         try:
-            async with asyncio.timeout(kind.seconds):
+            async with asyncio.timeout(seconds):
                 await kind.run(self.context, job)
         except LeaseLost:
             log.warning("lease lost", job=job.id, kind=job.kind)
         except (Again, GiveUp) as verdict:
             await self._end(job, kind, verdict)
         except TimeoutError:
-            await self._end(job, kind, Again(f"took longer than {kind.seconds:g} s"))
+            await self._end(job, kind, Again(f"took longer than {seconds:g} s"))
         except Exception as failure:
             log.error("job failed", job=job.id, kind=job.kind, attempt=job.attempt, error=describe(failure))
             await self._end(job, kind, Again(f"failed: {describe(failure)}"))

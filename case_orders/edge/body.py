@@ -73,10 +73,10 @@ def parse_json(raw: bytes) -> Any:
         raise _malformed(f"it is nested more than {MAX_DEPTH} levels deep") from None
     except json.JSONDecodeError as error:
         raise _malformed(f"line {error.lineno}, column {error.colno}") from None
-    if _SUSPECT.search(raw):
-        _require_storable(value)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         _require_shallow(value)
+    if _SUSPECT.search(raw):
+        _require_storable(value)
     return value
 
 

@@ -54,7 +54,7 @@ class Failures:
             return error
         if isinstance(error, HTTPException):
             return self._http_error(error, scope)
-        if isinstance(error, Busy | Uncertain | UNAVAILABLE):
+        if isinstance(error, (Busy, Uncertain, *UNAVAILABLE)):
             log.error("storage unavailable", request_id=exchange.request_id, error=describe(error))
             return unavailable()
         log.error("request failed", request_id=exchange.request_id, error=describe(error), where=_where(error))

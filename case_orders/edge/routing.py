@@ -1,5 +1,6 @@
 """Connexion, told where the contract's operations lie and which function handles each."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
@@ -35,12 +36,16 @@ class _ByTag(Resolver):
 
 
 class _StrictRouting(RoutingMiddleware):
-    """A path with a slash too many is not found; Starlette would redirect, which the contract does not know."""
+    """A path with a slash too many is not found; Starlette would redirect, which the contract does not know.
+
+    An id with a newline in it is a bad one, as the contract says; Starlette would know no such path.
+    """
 
     def add_api(self, *args: Any, **kwargs: Any) -> None:
         super().add_api(*args, **kwargs)
         for route in self.router.routes:
             route.app.redirect_slashes = False
+            route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
 
 
 def build(

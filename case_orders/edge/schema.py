@@ -8,7 +8,7 @@ breaks one of its keywords.
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -32,7 +32,22 @@ def _pattern(validator: Validator, pattern: str, instance: Any, schema: Any) -> 
         yield ValidationError("does not match")
 
 
-_Dialect: Any = extend(Draft4Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+def _within(limit: str, check: Callable[..., Iterator[ValidationError]]) -> Callable[..., Iterator[ValidationError]]:
+    """`check`, but not of a value that is too long anyway: a long one could keep the service busy for minutes."""
+
+    def bounded(validator: Validator, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if not isinstance(instance, str | list) or len(instance) <= schema.get(limit, len(instance)):
+            yield from check(validator, rule, instance, schema)
+
+    return bounded
+
+
+_BOUNDED = {
+    "pattern": _within("maxLength", _pattern),
+    "items": _within("maxItems", Draft4Validator.VALIDATORS["items"]),
+    "uniqueItems": _within("maxItems", Draft4Validator.VALIDATORS["uniqueItems"]),
+}
+_Dialect: Any = extend(Draft4Validator, _BOUNDED)  # type: ignore[no-untyped-call]
 _FORMATS = FormatChecker(formats=())
 
 
@@ -43,14 +58,14 @@ def _is_uuid(value: object) -> bool:
     )
 
 
-@_FORMATS.checks("date-time", raises=ValueError)
+@_FORMATS.checks("date-time", raises=(ValueError, OverflowError))
 def _is_timestamp(value: object) -> bool:
-    """RFC 3339, with a time zone."""
+    """RFC 3339, with a time zone, and within the years 1 to 9999 in UTC too."""
     if not isinstance(value, str):
         return True
     if not re.fullmatch(r"[0-9-]{10}[Tt ][0-9:]{8}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", value, re.ASCII):
         return False
-    datetime.fromisoformat(value.upper())
+    datetime.fromisoformat(value.upper()).astimezone(UTC)
     return True
 
 

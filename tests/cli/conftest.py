@@ -10,9 +10,8 @@ from typing import Any, Protocol, TypeAlias
 
 import orjson
 import pytest
-from click.testing import Result
 from sqlmodel import Session, select
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from case_orders import demo_data, migrations
 from case_orders.auth import SCOPES, Caller
@@ -20,7 +19,7 @@ from case_orders.cli import app
 from case_orders.db import Database
 from case_orders.edge import contract
 from handlers.cases import perform_case_action
-from models import Organization, Order
+from models import Order, Organization
 
 Transaction: TypeAlias = Callable[[], AbstractContextManager[Session]]
 

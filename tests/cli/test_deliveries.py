@@ -4,7 +4,7 @@ import pytest
 from sqlmodel import select
 
 from case_orders.webhooks.events import test_event as write_test_event
-from models import Attempt, Delivery, Job, Webhook
+from models import Attempt, Job, Webhook
 from models.webhooks import DeliveryStatus
 from tests.cli.conftest import Json, Run, Transaction
 

@@ -1,0 +1,123 @@
+"""The rows that the contract's path examples name, so that a request made from an example meets something."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from case_orders import migrations
+from case_orders.app import create_app
+from case_orders.db import Database, now
+from case_orders.documents import DocumentStore
+from case_orders.edge import contract
+from case_orders.edge.exchange import ASGIApp
+from case_orders.settings import Settings
+from case_orders.webhooks import events
+from models import Delivery, Document, Order, PrescriptionItem, StatusChange, Webhook
+from models.order_states import OrderState
+from tests.support.orders import documented
+from tests.support.world import Tenant, populate
+
+EXAMPLE_IDS = {
+    parameter["name"]: parameter["example"]
+    for parameter in contract.resolved()["components"]["parameters"].values()
+    if parameter["in"] == "path"
+}
+PDF = b"%PDF-1.7\n%%EOF\n"
+
+
+@dataclass(frozen=True)
+class World:
+    """The API on a database of its own, with one organization that has one of everything."""
+
+    application: ASGIApp
+    database: Database
+    settings: Settings
+    event_id: str
+
+    @classmethod
+    def create(cls, settings: Settings, key: str) -> "World":
+        database = Database(settings.database_url)
+        migrations.upgrade(database.engine)
+        tenant = Tenant(
+            "Example",
+            key=key,
+            organization_id=ORGANIZATION_ID,
+            case_id=EXAMPLE_IDS["caseId"],
+            pharmacy_id=EXAMPLE_IDS["connectionId"],
+        )
+        with database.transaction() as session:
+            populate(session, tenant)
+            event_id = _order(session)
+        document = _document()
+        asyncio.run(DocumentStore.open(settings.document_store).put(document.storage_key, PDF))
+        with database.transaction() as session:
+            session.add(document)
+        return cls(create_app(settings, database), database, settings, event_id)
+
+    def restore_webhook(self) -> None:
+        """Bring back what a request may have deleted or switched off."""
+        with self.database.transaction() as session:
+            session.merge(
+                Webhook(
+                    id=EXAMPLE_IDS["webhookId"],
+                    organization_id=ORGANIZATION_ID,
+                    url="https://hooks.example.com/orders",
+                    events=["ORDER_CREATED"],
+                    secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                )
+            )
+            session.flush()
+            session.merge(
+                Delivery(
+                    id=EXAMPLE_IDS["deliveryId"],
+                    webhook_id=EXAMPLE_IDS["webhookId"],
+                    event_id=self.event_id,
+                    event_type=events.EventType.ORDER_CREATED,
+                )
+            )
+
+
+ORGANIZATION_ID = "123e4567-e89b-12d3-a456-426614174100"
+
+
+def _order(session: Session) -> str:
+    """The example order as the pharmacy has it; the id of its first event."""
+    asked = documented()["order"]
+    order = Order(
+        id=EXAMPLE_IDS["orderId"],
+        organization_id=ORGANIZATION_ID,
+        case_id=EXAMPLE_IDS["caseId"],
+        pharmacy_id=EXAMPLE_IDS["connectionId"],
+        pharmacy_code=asked["pharmacyId"],
+        shipping_address=asked["shippingAddress"],
+        prescriber=asked["prescriber"],
+        diagnosis=asked["diagnosis"],
+        status=OrderState.SUBMITTED,
+        furthest=OrderState.SUBMITTED,
+        sent=True,
+    )
+    session.add(order)
+    session.flush()
+    session.add_all(
+        [
+            PrescriptionItem(order_id=order.id, position=0, drug_code="drug-456", quantity="30"),
+            StatusChange(order_id=order.id, position=0, status=OrderState.SUBMITTED),
+        ]
+    )
+    return events.announce(session, order, events.EventType.ORDER_CREATED).id
+
+
+def _document() -> Document:
+    return Document(
+        id=EXAMPLE_IDS["documentId"],
+        organization_id=ORGANIZATION_ID,
+        order_id=EXAMPLE_IDS["orderId"],
+        source_id="prescription",
+        source_url="https://pharmacy.example.com/prescription.pdf",
+        file_name="prescription.pdf",
+        size=len(PDF),
+        sha256=hashlib.sha256(PDF).hexdigest(),
+        stored_at=now(),
+    )

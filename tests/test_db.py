@@ -1,0 +1,277 @@
+"""The one door to the database: shared commits, private failures, and what `write` promises when it returns."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import Session, col, func, select, update
+
+from case_orders.db import Busy, Database, Uncertain, new_id, now
+from models import Organization
+
+
+@pytest.fixture
+def url(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture
+async def ours(url: str) -> AsyncIterator[Database]:
+    database = Database(url, most_waiting=200)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def theirs(url: str) -> Iterator[Database]:
+    """The same database, seen by another process."""
+    database = Database(url)
+    yield database
+    database.dispose()
+
+
+def naming(name: str) -> Callable[[Session], Any]:
+    return lambda session: session.add(Organization(name=name))
+
+
+def names(database: Database) -> set[str]:
+    with database.transaction() as session:
+        return set(session.exec(select(Organization.name)))
+
+
+@contextmanager
+def counting_commits(database: Database) -> Iterator[list[None]]:
+    commits: list[None] = []
+
+    def count(_connection: object) -> None:
+        commits.append(None)
+
+    event.listen(database.engine, "commit", count)
+    yield commits
+    event.remove(database.engine, "commit", count)
+
+
+@contextmanager
+def occupied_writer(database: Database) -> Iterator[None]:
+    """Whatever is written meanwhile waits, and forms one batch."""
+    started, go = threading.Event(), threading.Event()
+
+    def occupy(_session: Session) -> None:
+        started.set()
+        assert go.wait(10)
+
+    task = asyncio.ensure_future(database.write(occupy))
+    try:
+        yield
+    finally:
+        go.set()
+        assert not task.cancelled()
+
+
+async def test_concurrent_writes_share_commits_and_each_is_stored(ours: Database, theirs: Database) -> None:
+    wanted = {f"Organization {number}" for number in range(100)}
+    with counting_commits(ours) as commits:
+        await asyncio.gather(*(ours.write(naming(name)) for name in wanted))
+    assert len(commits) <= 2
+    assert names(theirs) == wanted
+
+
+async def test_a_write_is_there_for_others_when_it_returns(ours: Database, theirs: Database) -> None:
+    for name in ("first", "second"):
+        await ours.write(naming(name))
+        assert name in names(theirs)
+
+
+async def test_a_write_returns_what_its_work_returns(ours: Database) -> None:
+    assert await ours.write(lambda session: 7) == 7
+
+
+async def test_a_write_that_fails_fails_alone(ours: Database, theirs: Database) -> None:
+    def fail(session: Session) -> None:
+        session.add(Organization(name="undone"))
+        session.flush()
+        raise LookupError
+
+    with counting_commits(ours) as commits, occupied_writer(ours):
+        writes = [asyncio.ensure_future(ours.write(work)) for work in (naming("a"), fail, naming("b"))]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), LookupError, type(None)]
+    assert names(theirs) == {"a", "b"}
+    assert len(commits) <= 2
+
+
+async def test_a_write_that_the_database_refuses_fails_alone(ours: Database, theirs: Database) -> None:
+    with occupied_writer(ours):
+        writes = [asyncio.ensure_future(ours.write(naming(name))) for name in ("a", "a", "b")]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), IntegrityError, type(None)]
+    assert names(theirs) == {"a", "b"}
+
+
+async def test_a_write_whose_unique_key_was_taken_meanwhile_is_run_again_and_sees_the_row(
+    ours: Database, theirs: Database
+) -> None:
+    looked, taken = threading.Event(), threading.Event()
+
+    def take_first() -> str:
+        with theirs.transaction() as session:
+            session.add(first := Organization(name="wanted"))
+            session.flush()
+            taken.set()
+            looked.wait(0.2)  # on SQLite nobody can look before this transaction ends
+        return first.id
+
+    def get_or_create(session: Session) -> str:
+        found = session.exec(select(Organization).where(Organization.name == "wanted")).one_or_none()
+        looked.set()
+        session.add(row := found or Organization(name="wanted"))
+        session.flush()
+        return row.id
+
+    first = asyncio.ensure_future(asyncio.to_thread(take_first))
+    await asyncio.to_thread(taken.wait)
+    assert await ours.write(get_or_create) == await first
+
+
+async def test_writes_that_take_rows_in_opposite_order_both_succeed(ours: Database, theirs: Database) -> None:
+    ids = {name: new_id() for name in ("a", "b")}
+    await ours.write(lambda session: session.add_all([Organization(id=id_, name=name) for name, id_ in ids.items()]))
+    both_have_one = threading.Barrier(2)
+
+    def mark(name: str) -> Callable[[Session], None]:
+        def work(session: Session) -> None:
+            session.connection().execute(
+                update(Organization).where(col(Organization.id) == ids[name]).values(refuse_wrong_npi=True)
+            )
+
+        return work
+
+    def wait(_session: Session) -> None:
+        try:
+            both_have_one.wait(0.2)
+        except threading.BrokenBarrierError:
+            pass  # on SQLite the other cannot have one; and a batch that is run again needs not wait
+
+    async def batch(database: Database, *order: str) -> None:
+        first, second = (mark(name) for name in order)
+        with occupied_writer(database):
+            writes = [asyncio.ensure_future(database.write(work)) for work in (first, wait, second)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*writes)
+
+    await asyncio.gather(batch(ours, "a", "b"), batch(theirs, "b", "a"))
+    await theirs.close()
+
+
+async def test_more_writes_than_the_queue_holds_are_refused(url: str) -> None:
+    database = Database(url, most_waiting=2)
+    with occupied_writer(database):
+        await asyncio.sleep(0)  # the writer takes the write that occupies it
+        await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(database.write(naming(name))) for name in ("a", "b")]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await database.write(naming("c"))
+    await asyncio.gather(*waiting)
+    assert names(database) == {"a", "b"}
+    await database.close()
+
+
+async def test_a_caller_who_stops_waiting_harms_nobody(ours: Database) -> None:
+    with occupied_writer(ours):
+        impatient = asyncio.ensure_future(ours.write(naming("a")))
+        patient = asyncio.ensure_future(ours.write(naming("b")))
+        await asyncio.sleep(0)
+        impatient.cancel()
+    await patient
+    assert "b" in names(ours)
+
+
+async def test_a_read_cannot_write(ours: Database) -> None:
+    def sneak(session: Session) -> None:
+        session.add(Organization(name="sneaked in"))
+        session.commit()
+
+    with pytest.raises(DBAPIError):
+        await ours.read(sneak)
+    await ours.write(naming("after"))
+    assert names(ours) == {"after"}
+
+
+async def test_a_commit_that_fails_leaves_it_open_and_is_not_run_again(ours: Database) -> None:
+    """A constraint that is judged at the commit makes it fail."""
+    with ours.transaction() as session:
+        session.connection().execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
+        session.connection().execute(
+            text("CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)")
+        )
+    runs = []
+
+    def orphan(session: Session) -> None:
+        runs.append(1)
+        session.connection().execute(text("INSERT INTO children VALUES (1)"))
+
+    with pytest.raises(Uncertain):
+        await ours.write(orphan)
+    assert len(runs) == 1
+    await ours.write(naming("after"))
+    assert names(ours) == {"after"}
+
+
+@pytest.mark.parametrize("wanted", [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+def test_sqlite_is_durable_and_checks_references(tmp_path: Path, wanted: tuple[str, object]) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'orders.db'}")
+    for engine in (database.engine, database._read_engine):
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql(f"PRAGMA {wanted[0]}").scalar_one() == wanted[1]
+    database.dispose()
+
+
+WRITER = """
+import asyncio, sys
+from case_orders.db import Database, new_id
+from models import Organization
+
+async def write(url):
+    database = Database(url)
+    sys.stdin.readline()
+    for _ in range(10):
+        await asyncio.gather(*(database.write(lambda s: s.add(Organization(name=new_id()))) for _ in range(10)))
+    await database.close()
+
+asyncio.run(write(sys.argv[1]))
+"""
+
+
+def test_processes_that_write_at_once_do_not_lock_each_other_out(url: str, theirs: Database) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [writer.communicate("go\n")[1] for writer in writers]
+    assert errors == ["", ""]
+    with theirs.transaction() as session:
+        assert session.exec(select(func.count()).select_from(Organization)).one() == 200
+
+
+async def test_a_moment_comes_back_as_it_was_in_utc(ours: Database) -> None:
+    moment = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=-5)))
+    await ours.write(lambda session: session.add(Organization(name="a", created_at=moment)))
+    stored = await ours.read(lambda session: session.exec(select(Organization.created_at)).one())
+    assert stored == moment
+    assert stored.tzinfo is UTC
+
+
+def test_ids_sort_by_their_making() -> None:
+    ids = [new_id() for _ in range(1000)]
+    assert ids == sorted(ids)
+    assert now().tzinfo is UTC
