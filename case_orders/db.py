@@ -116,10 +116,10 @@ class _Writer:
 
 
 def _commit_together(engine: Engine, works: Sequence[Work[Any]]) -> list[Outcome]:
-    """Run `works` in one transaction; one that breaks the connection makes them all run again, each alone."""
+    """Run `works` in one transaction; if one breaks the connection or is deadlocked, all run again, each alone."""
     try:
         with engine.connect() as connection, _transaction(connection):
-            return [_in_savepoint(connection, work) for work in works]
+            return [_in_savepoint(connection, work, alone=len(works) == 1) for work in works]
     except Uncertain as failure:
         return [(None, failure)] * len(works)
     except Exception as failure:
@@ -137,11 +137,13 @@ def _transaction(connection: Connection) -> Iterator[None]:
     try:
         transaction.commit()
     except DBAPIError as failure:
+        # SQLite leaves the transaction open, and whoever got this connection next could not begin another.
+        connection.invalidate()
         # It may be on disk although the answer was lost: to run it again could store it twice.
         raise Uncertain from failure
 
 
-def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
+def _in_savepoint(connection: Connection, work: Work[Any], *, alone: bool) -> Outcome:
     """Run one write; a failure undoes it alone.
 
     A database error is met by a second try: after a unique violation it sees the row of whoever came first.
@@ -152,7 +154,7 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
                 result = work(session)
                 session.commit()
             except DBAPIError as failure:
-                if failure.connection_invalidated or connection.invalidated:
+                if failure.connection_invalidated or connection.invalidated or (_is_deadlock(failure) and not alone):
                     raise
                 session.rollback()
                 if last_try:
@@ -163,6 +165,11 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
             else:
                 return result, None
     raise AssertionError("unreachable")
+
+
+def _is_deadlock(failure: DBAPIError) -> bool:
+    """Whether another transaction waits for rows of this one: they may be those of earlier writes in the batch."""
+    return getattr(failure.orig, "sqlstate", None) == "40P01"
 
 
 class Database:

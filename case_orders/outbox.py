@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import ColumnElement, delete, func, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -74,17 +74,18 @@ def _within_limits(jobs: Collection[Job], under_way: Mapping[str, int], per_dest
 
 def require_lease(session: Session, job: Job) -> None:
     """Raises `LeaseLost` if the job is no longer this attempt's; holds it until the transaction ends if it is."""
-    held = select(Job.id).where(Job.id == job.id, Job.attempt == job.attempt, Job.state == JobState.WAITING)
-    if session.exec(held.with_for_update()).one_or_none() is None:
+    if session.exec(select(Job.id).where(*_held(job)).with_for_update()).one_or_none() is None:
         raise LeaseLost
+
+
+def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
+    """True of the stored job while it is this attempt's; one that was put off has the attempt, but no lease."""
+    return (col(Job.id) == job.id, col(Job.attempt) == job.attempt, col(Job.leased_until).is_not(None))
 
 
 def finish(session: Session, job: Job) -> None:
     """The job is done. Raises `LeaseLost` if it is no longer this attempt's."""
-    done = session.connection().execute(
-        delete(Job).where(col(Job.id) == job.id, col(Job.attempt) == job.attempt, col(Job.state) == JobState.WAITING)
-    )
-    if done.rowcount != 1:
+    if session.connection().execute(delete(Job).where(*_held(job))).rowcount != 1:
         raise LeaseLost
 
 
@@ -104,12 +105,8 @@ def bury(session: Session, job: Job, error: str) -> None:
 
 
 def _release(session: Session, job: Job, **values: object) -> None:
-    held = session.connection().execute(
-        update(Job)
-        .where(col(Job.id) == job.id, col(Job.attempt) == job.attempt, col(Job.state) == JobState.WAITING)
-        .values(leased_until=None, **values)
-    )
-    if held.rowcount != 1:
+    change = update(Job).where(*_held(job)).values(leased_until=None, **values)
+    if session.connection().execute(change).rowcount != 1:
         raise LeaseLost
 
 

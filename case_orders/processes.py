@@ -37,7 +37,8 @@ async def stop_requested() -> asyncio.Event:
     if os.environ.pop(_LEASH, None):
         # The parent holds the other end of our stdin: it closes however the parent ends, kill -9 included.
         def wait_for_parent() -> None:
-            sys.stdin.buffer.read()
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(stop.set)
 

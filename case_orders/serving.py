@@ -8,10 +8,10 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from case_orders import demo_data, logs, migrations
+from case_orders import logs, migrations
 from case_orders.app import create_app
 from case_orders.db import Database
-from case_orders.demo import example, receiver
+from case_orders.demo import example, receiver, rows
 from case_orders.edge.server import listen, make_server
 from case_orders.pharmacies.sandbox.server import serve as serve_sandbox
 from case_orders.pharmacies.signing import new_secret
@@ -39,6 +39,9 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
         async with AsyncExitStack() as children:
             if demo:
                 await _start_demo(children, settings, database)
+            else:
+                with database.transaction() as session:
+                    rows.withdraw(session)
             for _ in range(workers):
                 await children.enter_async_context(child(["worker"], environment(settings)))
             server = make_server(create_app(settings, database), settings.head_seconds)
@@ -52,25 +55,38 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
 
 
 def _at_port(settings: Settings, port: int, *, demo: bool) -> Settings:
-    """The settings once the port is known; a demonstration talks to itself over loopback."""
-    given = {name: getattr(settings, name) for name in settings.model_fields_set}
-    allow = (*settings.outbound_allow, *LOOPBACK) if demo else settings.outbound_allow
-    return Settings(**given | {"port": port, "outbound_allow": allow})
+    """The settings once the port is known; a demonstration keeps to itself and talks to itself over loopback."""
+    values = {name: getattr(settings, name) for name in settings.model_fields_set} | {"port": port}
+    if demo:
+        values |= {
+            "data_dir": settings.data_dir / "demo",
+            "outbound_allow": (*settings.outbound_allow, *LOOPBACK),
+        }
+    return Settings(**values)
 
 
 async def _start_demo(children: AsyncExitStack, settings: Settings, database: Database) -> None:
     """A sandbox pharmacy as a child, and the rows of the demonstration with the way to it."""
-    request_secret, report_secret = new_secret(), new_secret()
-    with listen("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
-    arguments = ["sandbox-pharmacy", "--port", str(port), "--data-dir", str(settings.data_dir / "sandbox-pharmacy")]
-    environ = {"CASE_ORDERS_SANDBOX_REQUEST_SECRET": request_secret, "CASE_ORDERS_SANDBOX_REPORT_SECRET": report_secret}
-    await children.enter_async_context(child(arguments, environ))
     with database.transaction() as session:
-        demo_data.seed(
-            session, pharmacy_url=f"http://127.0.0.1:{port}", request_secret=request_secret, report_secret=report_secret
-        )
+        known = rows.connection(session)
+        url = known.base_url if known else f"http://127.0.0.1:{_free_port()}"
+        request_secret = known.request_secret if known else new_secret()
+        report_secret = known.report_secret if known else new_secret()
+        rows.seed(session, pharmacy_url=url, request_secret=request_secret, report_secret=report_secret)
+    folder = settings.data_dir / "sandbox-pharmacy"
+    arguments = ["sandbox-pharmacy", "--port", url.rpartition(":")[2], "--data-dir", str(folder)]
+    environ = {
+        "CASE_ORDERS_SANDBOX_REQUEST_SECRET": request_secret,
+        "CASE_ORDERS_SANDBOX_REPORT_SECRET": report_secret,
+    }
+    await children.enter_async_context(child(arguments, environ))
     print(_invitation(settings.public_url), flush=True)
+
+
+def _free_port() -> int:
+    with listen("127.0.0.1", 0) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _invitation(url: str) -> str:

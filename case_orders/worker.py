@@ -73,15 +73,19 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then give back what is under way, so that another worker has it at once."""
-        while not stop.is_set():
-            try:
-                found = await self._start_due_jobs()
-            except Exception as failure:  # the database is away: keep trying, it comes back
-                log.error("cannot claim jobs", error=describe(failure))
-                found = False
-            if not found:
-                await self._wait(stop)
-        await self._give_back()
+        try:
+            while not stop.is_set():
+                if not await self._find_work():
+                    await self._wait(stop)
+        finally:
+            await self._give_back()
+
+    async def _find_work(self) -> bool:
+        try:
+            return await self._start_due_jobs()
+        except Exception as failure:  # the database is away: keep trying, it comes back
+            log.error("cannot claim jobs", error=describe(failure))
+            return False
 
     async def _start_due_jobs(self) -> bool:
         """Claim as many due jobs as there is room for; whether there were any."""
@@ -162,6 +166,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     """A worker on the database and the document store of `settings`."""
     database = Database(settings.database_url, settings.write_queue)
     store = DocumentStore.open(settings.document_store)
-    async with Outbound(settings.outbound_allow) as outbound:
-        yield Worker(Context(settings, database, outbound, store, Links.from_settings(settings)))
-    await database.close()
+    try:
+        async with Outbound(settings.outbound_allow) as outbound:
+            yield Worker(Context(settings, database, outbound, store, Links.from_settings(settings)))
+    finally:
+        await database.close()

@@ -1,5 +1,6 @@
 """Cases, and the actions on them that place orders."""
 
+from sqlalchemy import BigInteger, literal
 from sqlmodel import Session, col, select
 
 from case_orders.auth import Caller
@@ -42,7 +43,8 @@ def get_case(session: Session, caller: Caller, case_id: str) -> Answer:
 
 def list_case_activity(session: Session, caller: Caller, case_id: str, limit: int, cursor: str = "0") -> Answer:
     case = own_case(session, caller, case_id)
-    query = select(Event).where(Event.case_id == case.id, col(Event.position) > int(cursor))
+    # A cursor may be longer than the column's integers, which PostgreSQL would refuse.
+    query = select(Event).where(Event.case_id == case.id, col(Event.position) > literal(int(cursor), BigInteger))
     events = session.exec(query.order_by(col(Event.position)).limit(limit)).all()
     return page("events", [event.as_json() for event in events], str(events[-1].position) if events else None)
 

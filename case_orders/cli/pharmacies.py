@@ -12,6 +12,7 @@ from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.envelope import JSON
 from case_orders.outbound import Blocked, Outbound
+from case_orders.pharmacies.protocol import callback_url
 from case_orders.pharmacies.signing import new_secret
 from case_orders.settings import Settings
 from models import Pharmacy
@@ -86,5 +87,5 @@ def _shown(pharmacy: Pharmacy, settings: Settings) -> JSON:
         "name": pharmacy.name,
         "baseUrl": pharmacy.base_url,
         "acceptsControlledSubstances": pharmacy.accepts_controlled_substances,
-        "callbackUrl": f"{settings.public_url.rstrip('/')}/api/v1/pharmacy-connections/{pharmacy.id}/events",
+        "callbackUrl": callback_url(settings.public_url, pharmacy.id),
     }

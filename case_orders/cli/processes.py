@@ -73,7 +73,7 @@ def _revision(engine: Engine) -> str:
         return MigrationContext.configure(connection).get_current_revision() or "nothing"
 
 
-def demo(keep: Annotated[bool, typer.Option("--keep", help="Keep the data and say where it lies.")] = False) -> None:
+def demo(keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False) -> None:
     """Show an order on its way from the API to the pharmacy and back, on this machine only."""
     from case_orders import demo as demonstration
 

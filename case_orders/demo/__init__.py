@@ -59,6 +59,7 @@ async def _run(console: Console, keep: bool) -> None:
             with Live(view, console=console, refresh_per_second=8):
                 await _watch(platform, view)
             listening.cancel()
+            console.print()
             await _show_documents(console, platform, view, folder)
             console.print(f"Swagger UI: [bold]{url}/docs[/]")
             console.print("[bold green]All of it held.[/]")
@@ -81,6 +82,12 @@ def _receiver_command(url: str, secret_file: Path) -> list[str]:
     return ["webhook-receiver", "--port", url.rpartition(":")[2], "--secret-file", str(secret_file)]
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """Nothing that is set for a real service may reach the demonstration."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CASE_ORDERS_")}
+    return ours | {"CASE_ORDERS_DATA_DIR": str(folder)}
+
+
 @asynccontextmanager
 async def _process(arguments: list[str], folder: Path, log: Any) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
@@ -88,7 +95,7 @@ async def _process(arguments: list[str], folder: Path, log: Any) -> AsyncIterato
         "-m",
         "case_orders",
         *arguments,
-        env={**os.environ, "CASE_ORDERS_DATA_DIR": str(folder)},
+        env=_environment(folder),
         stdout=asyncio.subprocess.PIPE if arguments[0] == "webhook-receiver" else log,
         stderr=log,
         limit=2**20,

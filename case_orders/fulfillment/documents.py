@@ -50,7 +50,8 @@ async def _store(context: Context, document: Document, fetched: Fetched) -> Fetc
 def _record(session: Session, document_id: str, stored: Fetched) -> None:
     document = session.get_one(Document, document_id)
     order = progress.lock(session, document.order_id)
-    document.size, document.sha256, document.stored_at = (stored.size, stored.sha256, now())
+    document.size, document.sha256 = stored.size, stored.sha256
+    document.stored_at, document.failure = now(), None
     session.add(document)
     _summarize(session, order)
     announce(session, order, EventType.DOCUMENT_STORED, documentId=document.id)

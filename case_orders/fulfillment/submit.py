@@ -11,7 +11,7 @@ from case_orders.envelope import JSON, without_none
 from case_orders.fulfillment import reports
 from case_orders.fulfillment.connection import connect, verdict
 from case_orders.outbox import enqueue
-from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused
+from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused, callback_url
 from case_orders.settings import Settings
 from case_orders.work import Context
 from models import Case, Drug, Job, Order, Pharmacy, PrescriptionItem
@@ -62,7 +62,7 @@ def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:
     """The order as docs/pharmacy-protocol.md describes it."""
     return without_none(
         orderId=order.id,
-        callbackUrl=f"{settings.public_url.rstrip('/')}/api/v1/pharmacy-connections/{order.pharmacy_id}/events",
+        callbackUrl=callback_url(settings.public_url, order.pharmacy_id),
         placedAt=rfc3339(order.created_at),
         patient=session.get_one(Case, order.case_id).patient,
         shippingAddress=order.shipping_address,

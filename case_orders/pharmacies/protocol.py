@@ -69,6 +69,11 @@ class PharmacyConflict(PharmacyError):
     """The pharmacy has another order under this id: not worth another try."""
 
 
+def callback_url(public_url: str, connection_id: str) -> str:
+    """Where the pharmacy of a connection sends its reports."""
+    return f"{public_url.rstrip('/')}/api/v1/pharmacy-connections/{connection_id}/events"
+
+
 class Pharmacy(Protocol):
     """One pharmacy, as the connection of one organization sees it. Every call may raise PharmacyError."""
 

@@ -13,10 +13,11 @@ import pytest
 from sqlmodel import Session, select
 from typer.testing import CliRunner, Result
 
-from case_orders import demo_data, migrations
+from case_orders import migrations
 from case_orders.auth import SCOPES, Caller
 from case_orders.cli import app
 from case_orders.db import Database
+from case_orders.demo import example, rows
 from case_orders.edge import contract
 from handlers.cases import perform_case_action
 from models import Order, Organization
@@ -96,8 +97,8 @@ def order_id(transaction: Transaction) -> str:
     secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     body = contract.document()["components"]["examples"]["PlaceOrder"]["value"]
     with transaction() as session:
-        demo_data.seed(session, pharmacy_url="http://127.0.0.1:1", request_secret=secret, report_secret=secret)
+        rows.seed(session, pharmacy_url="http://127.0.0.1:1", request_secret=secret, report_secret=secret)
         session.flush()
-        owner = session.exec(select(Organization.id).where(Organization.name == demo_data.ORGANIZATION)).one()
-        perform_case_action(session, Caller(owner, "", SCOPES), demo_data.CASE_ID, body)
+        owner = session.exec(select(Organization.id).where(Organization.name == rows.ORGANIZATION)).one()
+        perform_case_action(session, Caller(owner, "", SCOPES), example.CASE_ID, body)
         return session.exec(select(Order.id)).one()

@@ -12,8 +12,6 @@ from models.order_states import OrderState
 from tests.support.contract_client import ContractClient
 from tests.support.orders import documented, placement
 
-WAY = (OrderState.PROCESSING, OrderState.SUBMITTED, OrderState.ACKNOWLEDGED, OrderState.FILLING, OrderState.READY)
-
 
 async def place(api: ContractClient, case_id: str, body: object, **headers: str) -> httpx2.Response:
     return await api.post(f"/cases/{case_id}", json=body, headers=headers)

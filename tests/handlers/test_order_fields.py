@@ -13,10 +13,10 @@ from tests.support.orders import documented, placement
 from tests.support.world import Tenant
 
 # USPS Publication 28, appendix B.
-STATES = (
-    "AA AE AK AL AP AR AS AZ CA CO CT DC DE FL FM GA GU HI IA ID IL IN KS KY LA MA MD ME MH MI MN MO MP MS MT NC ND NE "
-    "NH NJ NM NV NY OH OK OR PA PR PW RI SC SD TN TX UT VA VI VT WA WI WV WY"
-).split()
+STATES = """
+    AA AE AK AL AP AR AS AZ CA CO CT DC DE FL FM GA GU HI IA ID IL IN KS KY LA MA MD ME MH MI MN MO MP MS MT NC ND NE
+    NH NJ NM NV NY OH OK OR PA PR PW RI SC SD TN TX UT VA VI VT WA WI WV WY
+"""
 PERSON = ("firstName", "lastName", "title", "titleSuffix")
 LINES = (
     "diagnosis",
@@ -180,15 +180,18 @@ async def test_a_value_that_was_taken_is_in_no_log_either(
         await api.get("/cases", params={"reference": NEEDLE})
     assert answer.status_code == 200
     output = capsys.readouterr()
-    assert NEEDLE not in answer.text + output.out + output.err + caplog.text
+    # The last is what the test's own client says of its own requests.
+    logged = [record.getMessage() for record in caplog.records if record.name != "httpx2"]
+    assert NEEDLE not in answer.text + output.out + output.err + "".join(logged)
 
 
 # ---- vocabulary -------------------------------------------------------------------------------------------------
 
 
 async def test_all_62_state_abbreviations_are_taken(api: ContractClient, us: Tenant) -> None:
-    assert len(STATES) == 62
-    assert [state for state in STATES if not await is_taken(api, us, STATE, state)] == []
+    states = STATES.split()
+    assert len(states) == 62
+    assert [state for state in states if not await is_taken(api, us, STATE, state)] == []
 
 
 @pytest.mark.parametrize("state", ["ca", "Ca", "XX", "C", "CAL", "", "CA\n", " CA", "California", "UM"])
@@ -266,7 +269,7 @@ async def test_a_date_comes_back_as_it_was_sent(api: ContractClient, us: Tenant,
     [
         "2024-02-30", "2023-02-29", "2100-02-29", "1900-02-29", "2024-04-31", "2024-13-01", "2024-00-10", "2024-01-00",
         "2024-1-5", "24-01-15", "15.01.2024", "2024-01-15\n", "2024-01-15T10:30:00", "2024-01-15T24:00:00Z",
-        "2024-01-15T10:60:00Z", "2024-02-30T10:30:00Z", "2024-01-15 10:30:00Z", "2024-01-15T10:30:00Z\n", "٢٠٢٤-٠١-١٥", "",
+        "2024-01-15T10:60:00Z", "2024-02-30T10:30:00Z", "2024-01-15 10:30:00Z", "2024-01-15T10:30:00Z\n", "٢٠٢٤-01-15", "",
     ],
 )  # fmt: skip
 async def test_a_date_that_does_not_exist_is_refused(api: ContractClient, us: Tenant, date: str) -> None:
@@ -291,7 +294,8 @@ async def test_any_other_quantity_is_refused(api: ContractClient, us: Tenant, qu
 @pytest.mark.parametrize(
     "where",
     ["shippingAddress", "patientHealthInfo", "patientHealthInfo.allergies", "prescriber.title", "prescriber.dea",
-     "prescriber.address.addressLine2", "dateWritten", ITEM + ".direction", ITEM + ".refillCount", ITEM + ".customFields"],
+     "prescriber.address.addressLine2", "dateWritten", ITEM + ".direction", ITEM + ".refillCount",
+     ITEM + ".customFields"],
 )  # fmt: skip
 async def test_an_optional_field_is_left_out_and_never_null(api: ContractClient, us: Tenant, where: str) -> None:
     message, code = await problem(api, us, where, None)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from sqlmodel import Session, select
 
 from case_orders import auth
+from case_orders.db import now
+from case_orders.demo.example import API_KEY, CASE_ID, DRUG_CODE, PHARMACY_CODE
 from case_orders.pharmacies.sandbox.behaviours import BEHAVIOURS
-from models import Case, Drug, Organization, Pharmacy
+from models import ApiKey, Case, Drug, Organization, Pharmacy
 
 ORGANIZATION = "Demonstration"
-API_KEY = "your-api-key-here"
-CASE_ID = "123e4567-e89b-12d3-a456-426614174000"
 PATIENT = {
     "firstName": "Jane",
     "lastName": "Doe",
@@ -34,6 +34,9 @@ def seed(session: Session, *, pharmacy_url: str, request_secret: str, report_sec
         session.flush()
         auth.store_key(session, organization.id, ORGANIZATION, API_KEY)
         session.add(Case(id=CASE_ID, organization_id=organization.id, reference="chart-2024-0042", patient=PATIENT))
+    for key in session.exec(select(ApiKey).where(ApiKey.sha256 == auth.digest(API_KEY))):
+        key.revoked_at = None
+        session.add(key)
     for drug in _drugs(organization.id):
         session.merge(drug)
     way = {"base_url": pharmacy_url, "request_secret": request_secret, "report_secret": report_secret}
@@ -43,9 +46,22 @@ def seed(session: Session, *, pharmacy_url: str, request_secret: str, report_sec
         session.add(pharmacy)
 
 
+def connection(session: Session) -> Pharmacy | None:
+    """The demonstration's pharmacy, if the rows were written before."""
+    where = select(Pharmacy).join(Organization).where(Organization.name == ORGANIZATION)
+    return session.exec(where.where(Pharmacy.code == PHARMACY_CODE)).one_or_none()
+
+
+def withdraw(session: Session) -> None:
+    """Revoke the key that everybody knows; writing the rows again makes it valid again."""
+    for key in session.exec(select(ApiKey).where(ApiKey.sha256 == auth.digest(API_KEY))):
+        key.revoked_at = key.revoked_at or now()
+        session.add(key)
+
+
 def _pharmacies(organization_id: str, way: dict[str, str]) -> Iterator[Pharmacy]:
     for code, name, controlled in (
-        ("pharmacy-123", "Sandbox Pharmacy", False),
+        (PHARMACY_CODE, "Sandbox Pharmacy", False),
         ("pharmacy-cs", "Sandbox Pharmacy for controlled substances", True),
     ):
         named = {"organization_id": organization_id, "code": code, "name": name}
@@ -53,7 +69,7 @@ def _pharmacies(organization_id: str, way: dict[str, str]) -> Iterator[Pharmacy]
 
 
 def _drugs(organization_id: str) -> Iterator[Drug]:
-    for code in ("drug-456", *BEHAVIOURS):
+    for code in (DRUG_CODE, *BEHAVIOURS):
         yield Drug(
             organization_id=organization_id,
             code=code,

@@ -1,0 +1,70 @@
+"""Probes for whoever operates the service."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from httpx2 import ASGITransport
+
+from case_orders.app import create_app
+from case_orders.db import Database, now
+from case_orders.settings import Settings
+from models import Job, Organization
+from models.jobs import JobKind
+from tests.support.contract_client import ContractClient
+from tests.support.world import Tenant
+
+
+@pytest.fixture
+def quiet(new_database: Callable[[], str], tmp_path: Path) -> Settings:
+    """Settings of a service of its own, without work."""
+    return Settings(data_dir=tmp_path, database_url=new_database())
+
+
+async def probe(settings: Settings, path: str) -> tuple[int, dict[str, bool]]:
+    """Status and checks of a probe of a service with these settings."""
+    database = Database(settings.database_url)
+    async with ContractClient(transport=ASGITransport(create_app(settings, database))) as client:
+        answer = await client.get(f"http://test{path}")
+    await database.close()
+    data = answer.json().get("data", {"checks": []})
+    return answer.status_code, {check["name"]: check["ok"] for check in data["checks"]}
+
+
+async def test_a_service_that_can_work_is_ready(quiet: Settings) -> None:
+    assert await probe(quiet, "/readyz") == (
+        200,
+        {"database": True, "migrations": True, "documents": True, "jobs": True},
+    )
+
+
+async def test_a_process_that_serves_is_alive(quiet: Settings) -> None:
+    assert await probe(quiet, "/livez") == (200, {})
+
+
+async def test_a_service_whose_jobs_nobody_does_is_not_ready(quiet: Settings, us: Tenant) -> None:
+    database = Database(quiet.database_url)
+    with database.transaction() as session:
+        session.add(Organization(id=us.organization_id, name=us.name))
+        session.flush()
+        overdue = now() - timedelta(minutes=6)
+        session.add(Job(organization_id=us.organization_id, kind=JobKind.SUBMIT_ORDER, subject="1", due_at=overdue))
+    database.dispose()
+    status, checks = await probe(quiet, "/readyz")
+    assert (status, [name for name, ok in checks.items() if not ok]) == (503, ["jobs"])
+
+
+async def test_a_service_that_was_not_migrated_is_not_ready_but_alive(tmp_path: Path) -> None:
+    empty = Settings(data_dir=tmp_path)
+    status, checks = await probe(empty, "/readyz")
+    assert status == 503
+    assert not checks["migrations"]
+    assert await probe(empty, "/livez") == (200, {})
+
+
+async def test_a_service_without_its_documents_is_not_ready(quiet: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    settings = quiet.model_copy(update={"document_store": f"file://{tmp_path}/file/documents"})
+    status, checks = await probe(settings, "/readyz")
+    assert (status, [name for name, ok in checks.items() if not ok]) == (503, ["documents"])

@@ -1,0 +1,239 @@
+"""The outbox: every job is one worker's at a time, and only that worker can end it."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlmodel import Session, col, select
+
+from case_orders import outbox
+from case_orders.db import Database, new_id, now
+from case_orders.outbox import LeaseLost
+from models import Job, Organization
+from models.jobs import JobKind, JobState
+
+MINUTE = timedelta(minutes=1)
+EXPIRED = timedelta()
+
+
+@pytest.fixture
+def database(new_database: Callable[[], str]) -> Iterator[Database]:
+    database = Database(new_database())
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def organization_id(database: Database) -> str:
+    with database.transaction() as session:
+        session.add(organization := Organization(name="Clinic"))
+        return organization.id
+
+
+@pytest.fixture
+def promise(database: Database, organization_id: str) -> Callable[..., str]:
+    """Enqueue a job; its id."""
+
+    def promise(destination: str = "", delay: timedelta = timedelta()) -> str:
+        with database.transaction() as session:
+            job = outbox.enqueue(
+                session,
+                JobKind.FETCH_DOCUMENT,
+                new_id(),
+                organization_id=organization_id,
+                destination=destination,
+                delay=delay,
+            )
+            return job.id
+
+    return promise
+
+
+def claim(database: Database, limit: int = 10, lease: timedelta = MINUTE, cap: int = 10, **under_way: int) -> list[Job]:
+    with database.transaction() as session:
+        return outbox.claim(session, limit, lease, under_way, cap)
+
+
+def ids(jobs: list[Job]) -> list[str]:
+    return [job.id for job in jobs]
+
+
+def test_many_workers_that_claim_at_once_never_get_the_same_job(database: Database, organization_id: str) -> None:
+    with database.transaction() as session:
+        session.add_all(
+            [Job(organization_id=organization_id, kind=JobKind.FETCH_DOCUMENT, subject=new_id()) for _ in range(120)]
+        )
+    together = threading.Barrier(4)
+
+    def work_off() -> list[str]:
+        together.wait()
+        claimed: list[str] = []
+        misses = 0
+        while misses < 3:  # to find nothing may mean that others hold what is left, for a moment
+            jobs = claim(database, limit=7)
+            claimed += ids(jobs)
+            misses = 0 if jobs else misses + 1
+        return claimed
+
+    with ThreadPoolExecutor(4) as workers:
+        claims = Counter(job for worker in [workers.submit(work_off) for _ in range(4)] for job in worker.result())
+    assert len(claims) == 120
+    assert set(claims.values()) == {1}
+
+
+def test_a_claimed_job_is_not_given_to_another_while_its_lease_runs(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    promise()
+    (job,) = claim(database)
+    assert job.attempt == 1
+    assert job.leased_until is not None
+    assert claim(database) == []
+
+
+def test_a_job_whose_lease_ran_out_is_given_to_another(database: Database, promise: Callable[..., str]) -> None:
+    promise()
+    claim(database, lease=EXPIRED)
+    (job,) = claim(database)
+    assert job.attempt == 2
+
+
+ENDS: dict[str, Callable[[Session, Job], None]] = {
+    "finish": outbox.finish,
+    "retry": lambda session, job: outbox.retry(session, job, "later", MINUTE),
+    "release": outbox.release,
+    "bury": lambda session, job: outbox.bury(session, job, "never"),
+    "go on with": outbox.require_lease,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_whoever_lost_a_job_cannot(end: str, database: Database, promise: Callable[..., str]) -> None:
+    promise()
+    (stale,) = claim(database, lease=EXPIRED)
+    (held,) = claim(database)
+
+    def try_to_end(session: Session) -> None:
+        session.add(Organization(name="written beside it"))
+        session.flush()
+        ENDS[end](session, stale)
+
+    with pytest.raises(LeaseLost), database.transaction() as session:
+        try_to_end(session)
+    with database.transaction() as session:
+        assert session.exec(select(Organization).where(Organization.name == "written beside it")).all() == []
+        assert session.get_one(Job, held.id).attempt == 2
+        outbox.finish(session, held)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_job_that_was_put_off_is_no_longer_held(end: str, database: Database, promise: Callable[..., str]) -> None:
+    promise()
+    (job,) = claim(database)
+    with database.transaction() as session:
+        outbox.retry(session, job, "later", MINUTE)
+    with pytest.raises(LeaseLost), database.transaction() as session:
+        ENDS[end](session, job)
+
+
+def test_no_destination_gets_more_jobs_than_its_limit(database: Database, promise: Callable[..., str]) -> None:
+    for destination in ["pharmacy"] * 5 + ["other"] * 2 + [""] * 4:
+        promise(destination)
+    assert Counter(job.destination for job in claim(database, limit=20, cap=3)) == {"pharmacy": 3, "other": 2, "": 4}
+
+
+def test_jobs_under_way_count_for_the_limit_of_their_destination(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    for destination in ["pharmacy"] * 5 + ["other"]:
+        promise(destination)
+    assert [job.destination for job in claim(database, cap=3, pharmacy=2)] == ["pharmacy", "other"]
+    assert claim(database, cap=3, pharmacy=3) == []
+
+
+def test_a_destination_with_many_jobs_does_not_keep_others_from_being_found(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    for destination in ["pharmacy"] * 5 + ["other"]:
+        promise(destination)
+    claim(database, limit=2, cap=2)
+    assert [job.destination for job in claim(database, limit=2, cap=2, pharmacy=2)] == ["other"]
+
+
+def test_what_was_due_first_is_claimed_first(database: Database, promise: Callable[..., str]) -> None:
+    later, first, between = (promise(delay=-timedelta(seconds=age)) for age in (1, 3, 2))
+    assert ids(claim(database, limit=2)) == [first, between]
+    assert ids(claim(database)) == [later]
+
+
+def test_a_job_is_not_claimed_before_it_is_due(database: Database, promise: Callable[..., str]) -> None:
+    promise(delay=MINUTE)
+    assert claim(database) == []
+
+
+def test_a_job_that_is_finished_is_gone(database: Database, promise: Callable[..., str]) -> None:
+    promise()
+    (job,) = claim(database)
+    with database.transaction() as session:
+        outbox.finish(session, job)
+    with database.transaction() as session:
+        assert session.exec(select(Job)).all() == []
+
+
+def test_a_job_that_is_put_off_keeps_the_reason_and_its_attempts(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    job_id = promise()
+    (job,) = claim(database)
+    with database.transaction() as session:
+        outbox.retry(session, job, "x" * 600, MINUTE)
+    with database.transaction() as session:
+        job = session.get_one(Job, job_id)
+    assert job.last_error == "x" * 500
+    assert job.attempt == 1
+    assert job.leased_until is None
+    assert timedelta(seconds=50) < job.due_at - now() <= MINUTE
+
+
+def test_a_job_that_is_given_back_is_due_at_once_and_has_lost_no_attempt(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    promise()
+    (job,) = claim(database)
+    with database.transaction() as session:
+        outbox.release(session, job)
+    (again,) = claim(database)
+    assert (again.id, again.attempt) == (job.id, 1)
+
+
+def test_a_buried_job_is_claimed_by_nobody_until_it_is_replayed(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    job_id = promise()
+    (job,) = claim(database)
+    with database.transaction() as session:
+        outbox.bury(session, job, "it never worked")
+    assert claim(database) == []
+    with database.transaction() as session:
+        dead = session.get_one(Job, job_id)
+        assert (dead.state, dead.last_error) == (JobState.DEAD, "it never worked")
+        outbox.replay(session, dead)
+    (again,) = claim(database)
+    assert (again.id, again.attempt) == (job_id, 1)
+
+
+def test_the_oldest_due_job_is_one_that_nobody_works_on(database: Database, promise: Callable[..., str]) -> None:
+    def oldest_due() -> object:
+        with database.transaction() as session:
+            return outbox.oldest_due(session)
+
+    promise(delay=MINUTE)
+    assert oldest_due() is None
+    first, _ = (promise(delay=-timedelta(seconds=age)) for age in (9, 5))
+    with database.transaction() as session:
+        assert oldest_due() == session.exec(select(Job.due_at).where(col(Job.id) == first)).one()
+    claim(database)
+    assert oldest_due() is None
