@@ -16,6 +16,7 @@ from sqlalchemy import delete
 from sqlmodel import Session, col
 
 from case_orders.db import now
+from case_orders.edge.answers import to_json
 from case_orders.envelope import Answer
 from case_orders.errors import Conflict
 from models import IdempotentAnswer
@@ -42,10 +43,10 @@ def once(
         answer = Answer(**stored.answer)
         return replace(answer, headers={**answer.headers, "Idempotency-Replayed": "true"})
     answer = act(session)
+    # As it goes over the wire, so that its times are written alike when it is given again.
+    kept = orjson.loads(to_json(asdict(answer)))
     session.add(
-        IdempotentAnswer(
-            organization_id=organization_id, operation=operation, key=key, fingerprint=mark, answer=asdict(answer)
-        )
+        IdempotentAnswer(organization_id=organization_id, operation=operation, key=key, fingerprint=mark, answer=kept)
     )
     return answer
 

@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from case_orders.settings import Settings
 
@@ -42,13 +44,10 @@ class Links:
 def _secret_file(path: Path) -> bytes:
     """The secret in a file that only its owner reads; made by whichever process comes first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secrets.token_hex(32).encode())
-    try:
-        os.link(whole, path)
-    except FileExistsError:
-        pass
-    finally:
-        whole.unlink()
+    with NamedTemporaryFile(dir=path.parent, prefix=".") as whole:
+        whole.write(secrets.token_hex(32).encode())
+        whole.flush()
+        os.fsync(whole.fileno())  # a power cut must not leave an empty secret, which anybody could sign with
+        with suppress(FileExistsError):
+            os.link(whole.name, path)
     return path.read_bytes()

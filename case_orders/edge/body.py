@@ -29,7 +29,8 @@ async def read_body(scope: Scope, receive: Receive, seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
             return await _collect(receive)
     except TimeoutError:
-        raise RequestTimeout(f"Body did not arrive within {seconds:g} seconds", "request_timeout") from None
+        words = f"Body did not arrive within {seconds:g} seconds"
+        raise RequestTimeout(words, "request_timeout", headers={"Connection": "close"}) from None
 
 
 async def _collect(receive: Receive) -> bytes:

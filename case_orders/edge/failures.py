@@ -95,7 +95,11 @@ class _Response:
 
 def _request_id(scope: Scope) -> str:
     given = header(scope, "x-request-id") or ""
-    return given if _REQUEST_ID.fullmatch(given) else f"req_{new_id().replace('-', '')}"
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    return f"req_{new_id().replace('-', '')}"
 
 
 def _methods_by_path(bases: tuple[str, ...]) -> list[tuple[Callable[[str], object], set[str]]]:

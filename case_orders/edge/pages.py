@@ -29,6 +29,7 @@ _PAGE = """<!doctype html>
 <title>Orders API</title>
 <link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<link rel="stylesheet" href="/docs/page.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
@@ -38,15 +39,47 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-_START = """SwaggerUIBundle({
+# On a phone Swagger UI lets its table of answers grow to twice the screen, and squeezes what a tag says beside its
+# name. One below the other, both can be read.
+_STYLE = """@media (max-width: 768px) {
+  .swagger-ui .opblock-tag { flex-wrap: wrap; }
+  .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
+  .swagger-ui .responses-header { display: none; }
+  .swagger-ui .responses-table,
+  .swagger-ui .responses-table > tbody,
+  .swagger-ui .response,
+  .swagger-ui .response > td { display: block; box-sizing: border-box; width: 100%; max-width: 100%; }
+  .swagger-ui .response > td { padding: 5px 0; overflow-wrap: anywhere; }
+  .swagger-ui .headers-wrapper { overflow-x: auto; }
+}
+"""
+
+# Swagger UI fills in the example of every parameter. An optional one is better left empty: with the examples of
+# `cursor` and `createdBefore` a list is empty, and with that of `Idempotency-Key` every order is the first one again.
+_START = """const startOptionalParametersEmpty = () => ({
+  statePlugins: { spec: { wrapSelectors: {
+    parameterWithMetaByIdentity: (original) => (state, ...which) => {
+      const parameter = original(state, ...which);
+      const optional = parameter && !parameter.get("required");
+      return optional ? parameter.delete("example").deleteIn(["schema", "example"]) : parameter;
+    },
+  } } },
+});
+
+SwaggerUIBundle({
   url: "/openapi.yaml", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
   tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0,
+  plugins: [startOptionalParametersEmpty],
 });
 """
 
 
 def _page(_request: Request) -> Response:
     return HTMLResponse(_PAGE, headers=_HEADERS)
+
+
+def _style(_request: Request) -> Response:
+    return Response(_STYLE, media_type="text/css", headers=_HEADERS)
 
 
 def _start(_request: Request) -> Response:
@@ -63,6 +96,7 @@ def routes() -> Any:
     return Router(
         [
             Route("/docs", _page),
+            Route("/docs/page.css", _style),
             Route("/docs/start.js", _start),
             Mount("/docs/assets", assets),
             Route("/openapi.yaml", _contract),

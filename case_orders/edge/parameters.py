@@ -24,6 +24,13 @@ def snake_case(name: str) -> str:
     return inflection.underscore(name)
 
 
+def _percent_encoded(raw: bytes) -> str:
+    """A query string; raises ValueError for a `%` that stands for nothing, which `parse_qsl` would take as it is."""
+    if re.search(rb"%(?![0-9A-Fa-f]{2})", raw):
+        raise ValueError
+    return raw.decode("ascii")
+
+
 def _integer(text: str) -> int | str:
     return int(text) if _INTEGER.fullmatch(text) else text
 
@@ -105,8 +112,9 @@ class Parameters:
 
     def _read_query(self, raw: bytes) -> tuple[list[tuple[str, str]], list[Problem]]:
         try:
-            query = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+            query = parse_qsl(_percent_encoded(raw), keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
-            return [], [Problem("query", "query must be percent-encoded UTF-8", "wrong_format")]
+            words = "query must be percent-encoded UTF-8 of at most 100 parameters"
+            return [], [Problem("query", words, "wrong_format")]
         unknown = sorted(Counter(name for name, _ in query if name not in self._query_names))
         return query, [Problem(shown(n), f"{shown(n)} is not a parameter here", "not_allowed") for n in unknown]

@@ -9,7 +9,14 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from case_orders.edge.answers import to_json
 from case_orders.edge.exchange import ASGIApp
+from case_orders.edge.failures import new_request_id
+from case_orders.envelope import failure
+from case_orders.errors import Invalid
+
+# A head that is still not whole after so many bytes is cut off.
+MAX_HEAD_BYTES = 64 * 1024
 
 
 class Server(uvicorn.Server):
@@ -35,38 +42,68 @@ def make_server(app: ASGIApp, head_seconds: float) -> Server:
     return Server(config)
 
 
+class _Impatient(HttpToolsProtocol):
+    """uvicorn itself waits forever for slow heads and for sockets that say nothing, and takes heads of any length."""
+
+    head_seconds: float
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def _arm(self) -> None:
+        self._disarm()
+        self._head_bytes = 0
+        self._deadline = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is not None:
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
+                return
+            self._head_bytes += len(data)
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._arm()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        self.transport.write(_malformed())
+        self.transport.close()
+
+
 def _with_head_deadline(seconds: float) -> type[asyncio.Protocol]:
-    """uvicorn itself waits forever for slow heads and for sockets that say nothing."""
+    return type("Impatient", (_Impatient,), {"head_seconds": seconds})
 
-    class Impatient(HttpToolsProtocol):
-        _deadline: asyncio.TimerHandle | None = None
 
-        def _arm(self) -> None:
-            self._disarm()
-            self._deadline = self.loop.call_later(seconds, self.transport.abort)
-
-        def _disarm(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._arm()
-
-        def on_message_begin(self) -> None:
-            self._arm()
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self._disarm()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._disarm()
-            super().connection_lost(exc)
-
-    return Impatient
+def _malformed() -> bytes:
+    """The envelope for what is no HTTP; uvicorn itself would say it in plain text."""
+    request_id = new_request_id()
+    body = to_json(failure(Invalid("Request is not valid HTTP", "malformed_request"), request_id))
+    head = (
+        "HTTP/1.1 400 Bad Request",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        f"x-request-id: {request_id}",
+        "connection: close",
+    )
+    return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def listen(host: str, port: int) -> socket.socket:

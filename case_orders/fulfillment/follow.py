@@ -11,6 +11,7 @@ from case_orders.fulfillment import reports
 from case_orders.fulfillment.connection import connect, verdict
 from case_orders.outbox import enqueue
 from case_orders.pharmacies.protocol import PharmacyError
+from case_orders.settings import Settings
 from case_orders.work import Again, Context
 from models import Job, Order, Pharmacy, PharmacyReport
 from models.jobs import JobKind
@@ -56,14 +57,17 @@ def _record(session: Session, order_id: str, standing: JSON | None, context: Con
     order = progress.lock(session, order_id)
     if standing is not None:
         reports.apply(session, order, standing)
+    keep_following(session, order, context.settings)
+
+
+def keep_following(session: Session, order: Order, settings: Settings) -> None:
+    """Promise to ask about the order later, less often of one that has been under way for long."""
     if _is_open(order):
-        # Ask less often of an order that has been under way for long.
-        pause = max(timedelta(seconds=context.settings.follow_seconds), (now() - order.created_at) / 10)
         enqueue(
             session,
             JobKind.FOLLOW_ORDER,
             order.id,
             organization_id=order.organization_id,
             destination=order.pharmacy_id,
-            delay=pause,
+            delay=max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10),
         )

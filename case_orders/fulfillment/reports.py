@@ -69,6 +69,7 @@ def _take_status(session: Session, order: Order, report: JSON) -> None:
             order.resume = reported
             order.furthest = max(order.furthest, reported, key=rank)
         else:
+            order.cancel_requested = order.cancel_requested and not is_irreversible(reported)
             progress.move(session, order, reported, reason)
     if not late:
         order.reported_at = occurred_at

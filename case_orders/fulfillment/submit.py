@@ -1,22 +1,19 @@
 """Submitting an order to its pharmacy once: with its id as the idempotency key, and a look-up before a retry."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlmodel import Session, col, select
 
 from case_orders import progress
 from case_orders.edge.answers import rfc3339
 from case_orders.envelope import JSON, without_none
-from case_orders.fulfillment import reports
+from case_orders.fulfillment import follow, reports
 from case_orders.fulfillment.connection import connect, verdict
-from case_orders.outbox import enqueue
 from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused, callback_url
 from case_orders.settings import Settings
 from case_orders.work import Context
 from models import Case, Drug, Job, Order, Pharmacy, PrescriptionItem
-from models.jobs import JobKind
-from models.order_states import OrderState
+from models.order_states import FINAL, OrderState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +27,15 @@ class Submission:
 
 async def submit_order(context: Context, job: Job) -> None:
     submission: Submission | None = await context.hold(job, lambda session: _begin(session, job, context.settings))
-    if submission is None:  # canceled meanwhile, or a second job for an order that is under way
-        await context.complete(job)
+    if submission is None:  # canceled meanwhile, or the pharmacy reported it before it answered
+        await context.complete(job, lambda session: _leave(session, job.subject, context.settings))
         return
     pharmacy = connect(context, submission.pharmacy)
     order_id = submission.order["orderId"]
     try:
         known = await pharmacy.look_up(order_id) if job.attempt > 1 or submission.cancel_requested else None
         if known is None and submission.cancel_requested:
-            await context.complete(job, lambda session: _cancel(session, order_id))
+            await context.complete(job, lambda session: _cancel(session, order_id, context.settings))
             return
         answer = await pharmacy.submit(submission.order) if known is None else None
     except PharmacyError as error:
@@ -89,9 +86,15 @@ def _items(session: Session, order: Order) -> list[JSON]:
     ]
 
 
-def _cancel(session: Session, order_id: str) -> None:
+def _leave(session: Session, order_id: str, settings: Settings) -> None:
+    follow.keep_following(session, progress.lock(session, order_id), settings)
+
+
+def _cancel(session: Session, order_id: str, settings: Settings) -> None:
     order = progress.lock(session, order_id)
-    progress.move(session, order, OrderState.CANCELED, "Canceled before the pharmacy had it")
+    if order.status is OrderState.PROCESSING:  # else the pharmacy reported it meanwhile, and decides
+        progress.move(session, order, OrderState.CANCELED, "Canceled before the pharmacy had it")
+    follow.keep_following(session, order, settings)
 
 
 def _record(
@@ -100,7 +103,7 @@ def _record(
     order = progress.lock(session, order_id)
     reports.be_submitted(session, order)
     if isinstance(answer, Refused):
-        if order.status is OrderState.SUBMITTED:
+        if order.furthest is OrderState.SUBMITTED and order.status not in FINAL:
             progress.move(session, order, OrderState.REJECTED, answer.reason)
         return
     if answer is not None:
@@ -108,14 +111,7 @@ def _record(
         session.add(order)
     if known is not None:
         reports.apply(session, order, known)
-    enqueue(
-        session,
-        JobKind.FOLLOW_ORDER,
-        order.id,
-        organization_id=order.organization_id,
-        destination=order.pharmacy_id,
-        delay=timedelta(seconds=settings.follow_seconds),
-    )
+    follow.keep_following(session, order, settings)
 
 
 def fail_order(session: Session, job: Job, reason: str) -> None:

@@ -25,7 +25,7 @@ class EventType(StrEnum):
 
 def announce(session: Session, order: Order, event_type: EventType, **data: Any) -> Event:
     """Write an event of an order: identifiers and states only. Its numbers follow the last one's of case and order."""
-    case = session.exec(select(Case).where(Case.id == order.case_id).with_for_update()).one()
+    case = _lock_case(session, order.case_id)
     case.last_position += 1
     order.last_sequence += 1
     event = Event(
@@ -40,6 +40,12 @@ def announce(session: Session, order: Order, event_type: EventType, **data: Any)
     session.add_all([case, order, event])
     _deliver_to_subscribers(session, event)
     return event
+
+
+def _lock_case(session: Session, case_id: str) -> Case:
+    """The case as it is now, though the session may have read it before another transaction counted it on."""
+    locked = select(Case).where(Case.id == case_id).with_for_update()
+    return session.exec(locked.execution_options(populate_existing=True)).one()
 
 
 def _deliver_to_subscribers(session: Session, event: Event) -> None:

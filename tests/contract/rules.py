@@ -9,12 +9,22 @@ from typing import Any
 
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from case_orders.edge.contract import METHODS
 from case_orders.edge.schema import Schema
 from tests.contract.patterns import is_portable, longest_match
+from tests.contract.spec import (
+    Node,
+    Spec,
+    at,
+    follow,
+    inlined,
+    is_schema,
+    nodes,
+    operations,
+    parameters,
+    request_schemas,
+    schemas,
+)
 
-Spec = dict[str, Any]
-Node = dict[str, Any]
 Faults = Iterator[str]
 Rule = Callable[[Spec], Faults]
 
@@ -24,69 +34,6 @@ RULES: list[Rule] = []
 def rule(check: Rule) -> Rule:
     RULES.append(check)
     return check
-
-
-# ---- the document as a tree ---------------------------------------------------------------------------------------
-
-
-def nodes(node: Any, place: str = "") -> Iterator[tuple[str, Node]]:
-    """Every object in the document and its place; examples are values, not parts of it."""
-    if isinstance(node, dict):
-        yield place, node
-    for key, child in _children(node):
-        if key not in ("example", "value"):
-            yield from nodes(child, f"{place}/{str(key).replace('~', '~0').replace('/', '~1')}")
-
-
-def _children(node: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(node, dict):
-        yield from node.items()
-    elif isinstance(node, list):
-        yield from enumerate(node)
-
-
-def follow(spec: Spec, node: Any) -> Any:
-    """The node itself, or what its `$ref` names."""
-    while isinstance(node, dict) and isinstance(reference := node.get("$ref"), str):
-        node = at(spec, reference.removeprefix("#"))
-    return node
-
-
-def at(spec: Spec, place: str) -> Any:
-    node: Any = spec
-    for step in place.split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        node = node[int(key)] if isinstance(node, list) else node[key]
-    return node
-
-
-def inlined(spec: Spec, node: Any) -> Any:
-    """The node without any `$ref`; the contract's schemas name no schema that names them."""
-    node = follow(spec, node)
-    if isinstance(node, dict):
-        return {key: inlined(spec, child) for key, child in node.items()}
-    return [inlined(spec, child) for child in node] if isinstance(node, list) else node
-
-
-def operations(spec: Spec) -> Iterator[tuple[str, Node, Node]]:
-    """The place, the path item and the operation of all that this service answers."""
-    for path, item in spec["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield f"{method} {path}", item, item[method]
-
-
-def parameters(spec: Spec, item: Node, operation: Node) -> list[Node]:
-    return [follow(spec, p) for p in [*item.get("parameters", ()), *operation.get("parameters", ())]]
-
-
-def is_schema(place: str) -> bool:
-    """Whether a schema stands here: named, of a parameter, header or body, or part of another."""
-    return bool(re.search(r"(/schema|/items|/components/schemas/\w+|/properties/\w+|/(allOf|oneOf|anyOf)/\d+)$", place))
-
-
-def schemas(spec: Spec) -> Iterator[tuple[str, Node]]:
-    return ((place, node) for place, node in nodes(spec) if is_schema(place))
 
 
 # ---- the document as a whole --------------------------------------------------------------------------------------
@@ -185,30 +132,12 @@ def everything_a_request_carries_is_bounded(spec: Spec) -> Faults:
             yield f"{place}: has no bounds"
 
 
-def request_schemas(spec: Spec) -> Iterator[tuple[str, Node]]:
-    """Every schema of a parameter or a request body, with those inside it."""
-    for name, item, operation in operations(spec):
-        for parameter in parameters(spec, item, operation):
-            yield from _whole(spec, parameter["schema"], f"{name} {parameter['name']}")
-        for media in operation.get("requestBody", {}).get("content", {}).values():
-            yield from _whole(spec, media["schema"], name)
-
-
-def _whole(spec: Spec, schema: Any, place: str) -> Iterator[tuple[str, Node]]:
-    schema = inlined(spec, schema)
-    yield place, schema
-    if "items" in schema:
-        yield from _whole(spec, schema["items"], f"{place}/items")
-    for name, child in schema.get("properties", {}).items():
-        yield from _whole(spec, child, f"{place}/{name}")
-    for index, part in enumerate(schema.get("allOf", ())):
-        yield from _whole(spec, part, f"{place}/allOf/{index}")
-
-
 def _is_unbounded(schema: Node) -> bool:
     match schema.get("type"):
         case "string":
-            return not ("maxLength" in schema or "enum" in schema or longest_match(schema.get("pattern", "")) is not None)
+            return not (
+                "maxLength" in schema or "enum" in schema or longest_match(schema.get("pattern", "")) is not None
+            )
         case "array":
             return "maxItems" not in schema
         case "integer" | "number":
@@ -223,9 +152,10 @@ def _is_unbounded(schema: Node) -> bool:
 def requests_take_no_unknown_fields(spec: Spec) -> Faults:
     """Except custom fields, which are the client's own and bounded in number."""
     for place, schema in request_schemas(spec):
-        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-            if not place.endswith("/customFields") or "maxProperties" not in schema:
-                yield f"{place}: takes unknown fields"
+        is_closed = schema.get("additionalProperties") is False
+        is_free = place.endswith("/customFields") and "maxProperties" in schema
+        if schema.get("type") == "object" and not (is_closed or is_free):
+            yield f"{place}: takes unknown fields"
 
 
 @rule
@@ -259,7 +189,7 @@ def operations_are_named_tagged_and_explained(spec: Spec) -> Faults:
 
 @rule
 def operations_document_every_answer(spec: Spec) -> Faults:
-    for name, item, operation in operations(spec):
+    for name, _, operation in operations(spec):
         expected = {"400", "500"}
         if operation.get("security") != []:
             expected |= {"401", "403"}
@@ -285,7 +215,9 @@ def every_error_shows_an_example_of_its_own_status(spec: Spec) -> Faults:
         for status, response in operation["responses"].items():
             if status < "400":
                 continue
-            shown = [value for media in follow(spec, response)["content"].values() for _, value in _examples(spec, media)]
+            shown = [
+                value for media in follow(spec, response)["content"].values() for _, value in _examples(spec, media)
+            ]
             if not shown or any(str(value["status"]) != status for value in shown):
                 yield f"{name} {status}: no example, or one of another status"
 

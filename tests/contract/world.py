@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from case_orders import migrations
 from case_orders.app import create_app
@@ -14,7 +14,7 @@ from case_orders.edge import contract
 from case_orders.edge.exchange import ASGIApp
 from case_orders.settings import Settings
 from case_orders.webhooks import events
-from models import Delivery, Document, Order, PrescriptionItem, StatusChange, Webhook
+from models import Delivery, Document, Event, Order, PrescriptionItem, StatusChange, Webhook
 from models.order_states import OrderState
 from tests.support.orders import documented
 from tests.support.world import Tenant, populate
@@ -27,6 +27,9 @@ EXAMPLE_IDS = {
 PDF = b"%PDF-1.7\n%%EOF\n"
 
 
+ORGANIZATION_ID = "123e4567-e89b-12d3-a456-426614174100"
+
+
 @dataclass(frozen=True)
 class World:
     """The API on a database of its own, with one organization that has one of everything."""
@@ -34,56 +37,41 @@ class World:
     application: ASGIApp
     database: Database
     settings: Settings
-    event_id: str
+    key: str
 
     @classmethod
     def create(cls, settings: Settings, key: str) -> "World":
         database = Database(settings.database_url)
         migrations.upgrade(database.engine)
-        tenant = Tenant(
+        asyncio.run(DocumentStore.open(settings.document_store).put(_document().storage_key, PDF))
+        world = cls(create_app(settings, database), database, settings, key)
+        world.reset()
+        return world
+
+    def reset(self) -> None:
+        """Bring the database back to what it was at first, so that what a request meets depends on nothing before."""
+        with self.database.transaction() as session:
+            for table in reversed(SQLModel.metadata.sorted_tables):
+                session.execute(table.delete())
+            populate(session, self._tenant())
+            event = _order(session)
+            session.flush()
+            session.add_all([_document(), _webhook()])
+            session.flush()
+            session.add(_delivery(event))
+
+    def _tenant(self) -> Tenant:
+        return Tenant(
             "Example",
-            key=key,
+            key=self.key,
             organization_id=ORGANIZATION_ID,
             case_id=EXAMPLE_IDS["caseId"],
             pharmacy_id=EXAMPLE_IDS["connectionId"],
         )
-        with database.transaction() as session:
-            populate(session, tenant)
-            event_id = _order(session)
-        document = _document()
-        asyncio.run(DocumentStore.open(settings.document_store).put(document.storage_key, PDF))
-        with database.transaction() as session:
-            session.add(document)
-        return cls(create_app(settings, database), database, settings, event_id)
-
-    def restore_webhook(self) -> None:
-        """Bring back what a request may have deleted or switched off."""
-        with self.database.transaction() as session:
-            session.merge(
-                Webhook(
-                    id=EXAMPLE_IDS["webhookId"],
-                    organization_id=ORGANIZATION_ID,
-                    url="https://hooks.example.com/orders",
-                    events=["ORDER_CREATED"],
-                    secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-                )
-            )
-            session.flush()
-            session.merge(
-                Delivery(
-                    id=EXAMPLE_IDS["deliveryId"],
-                    webhook_id=EXAMPLE_IDS["webhookId"],
-                    event_id=self.event_id,
-                    event_type=events.EventType.ORDER_CREATED,
-                )
-            )
 
 
-ORGANIZATION_ID = "123e4567-e89b-12d3-a456-426614174100"
-
-
-def _order(session: Session) -> str:
-    """The example order as the pharmacy has it; the id of its first event."""
+def _order(session: Session) -> Event:
+    """The example order as the pharmacy has it, and its first event."""
     asked = documented()["order"]
     order = Order(
         id=EXAMPLE_IDS["orderId"],
@@ -106,7 +94,7 @@ def _order(session: Session) -> str:
             StatusChange(order_id=order.id, position=0, status=OrderState.SUBMITTED),
         ]
     )
-    return events.announce(session, order, events.EventType.ORDER_CREATED).id
+    return events.announce(session, order, events.EventType.ORDER_CREATED)
 
 
 def _document() -> Document:
@@ -120,4 +108,20 @@ def _document() -> Document:
         size=len(PDF),
         sha256=hashlib.sha256(PDF).hexdigest(),
         stored_at=now(),
+    )
+
+
+def _webhook() -> Webhook:
+    return Webhook(
+        id=EXAMPLE_IDS["webhookId"],
+        organization_id=ORGANIZATION_ID,
+        url="https://hooks.example.com/orders",
+        events=[events.EventType.ORDER_CREATED],
+        secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    )
+
+
+def _delivery(event: Event) -> Delivery:
+    return Delivery(
+        id=EXAMPLE_IDS["deliveryId"], webhook_id=EXAMPLE_IDS["webhookId"], event_id=event.id, event_type=event.type
     )

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,13 +13,14 @@ from case_orders.fulfillment import cancel
 from models.jobs import JobKind
 from tests.fulfillment.house import Clinic, House, open_house, sandbox
 
+FOLDER = Path(__file__).parent
 SOON = timedelta(seconds=0.02)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The service lives in the session's event loop, so its tests do too."""
     for item in items:
-        if __package__ in item.nodeid.replace("/", "."):
+        if FOLDER in item.path.parents and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -1,6 +1,7 @@
-"""The whole service in this process, with everything real: API, database, worker, sandbox pharmacy, HTTP between them."""
+"""The whole service in this process, all of it real: API, database, worker, sandbox pharmacy, HTTP between them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ import httpx2
 from sqlmodel import Session, col, select
 
 from case_orders.app import create_app
-from case_orders.db import Database, new_id
+from case_orders.db import Database, new_id, now
+from case_orders.edge.answers import rfc3339
 from case_orders.edge.server import listen, make_server
 from case_orders.envelope import JSON
 from case_orders.pharmacies.sandbox.server import make_app
+from case_orders.pharmacies.signing import sign_report
 from case_orders.settings import Settings
 from case_orders.worker import Worker, open_worker
-from models import Document, Event, Job, Order
+from models import Document, Event, Job, Order, PharmacyReport
 from tests.pharmacies.conftest import listening
 from tests.support.contract_client import ContractClient
 from tests.support.orders import placement
@@ -32,7 +35,7 @@ async def until(condition: Callable[[], bool], what: str = "what was waited for"
     """Return as soon as `condition` holds; AssertionError if it takes too long."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  it is others who change what is looked at
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     except TimeoutError:
         raise AssertionError(f"{what} did not come about") from None
@@ -118,6 +121,16 @@ class Clinic:
     async def cancel(self, order_id: str) -> httpx2.Response:
         return await self.call("POST", f"/orders/{order_id}/cancel")
 
+    async def report(self, order_id: str, *, secret: str = REPORT_SECRET, **fields: object) -> httpx2.Response:
+        """Say something of an order in the pharmacy's place, signed with `secret`."""
+        body = json.dumps({"orderId": order_id, "occurredAt": rfc3339(now())} | fields).encode()
+        return await self.call(
+            "POST",
+            f"/pharmacy-connections/{self.tenant.pharmacy_id}/events",
+            content=body,
+            headers=sign_report(secret, body, message_id=new_id()) | {"Content-Type": "application/json"},
+        )
+
     async def sandbox_says(self, order_id: str) -> JSON:
         """What became of an order in the sandbox pharmacy."""
         async with httpx2.AsyncClient(trust_env=False) as client:
@@ -144,6 +157,12 @@ class Clinic:
         with self.house.database.transaction() as session:
             return list(session.exec(select(Document).where(Document.order_id == order_id)))
 
+    def outcomes(self, order_id: str) -> list[str | None]:
+        """What each report of an order did."""
+        with self.house.database.transaction() as session:
+            reports = select(PharmacyReport.outcome).where(PharmacyReport.order_id == order_id)
+            return list(session.exec(reports.order_by(col(PharmacyReport.received_at))))
+
     def jobs(self) -> list[Job]:
         """What is still promised to this organization."""
         with self.house.database.transaction() as session:
@@ -164,10 +183,14 @@ class Clinic:
             raise AssertionError(f"{wanted} did not come about: {self.states(order_id)}, {jobs}") from None
         return self.look(order_id)
 
+    async def until_sandbox_says(self, order_id: str, **wanted: object) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not wanted.items() <= (await self.sandbox_says(order_id)).items():  # noqa: ASYNC110  as in `until`
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
     async def until_settled(self, order_id: str) -> None:
         """When all that the pharmacy has to say has arrived and was applied, and nothing else is under way."""
-        while (await self.sandbox_says(order_id))["unsentReports"]:
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await self.until_sandbox_says(order_id, unsentReports=0)
         await until(lambda: all(job.kind == "follow_order" for job in self.jobs()), "an end of all jobs")
 
     def in_transaction(self, act: Callable[[Session], Any]) -> Any:

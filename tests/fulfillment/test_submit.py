@@ -1,15 +1,13 @@
 """From an accepted order to the pharmacy: once, whatever happens on the way."""
 
-import json
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx2
 import pytest
-from sqlmodel import select
 
 from case_orders import outbox, worker
-from case_orders.edge.contract import component
-from models import Job, PharmacyReport
+from models import Job
 from models.jobs import JobKind, JobState
 from tests.fulfillment.house import Clinic, House, until
 from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET, FaultProxy
@@ -104,14 +102,19 @@ async def test_a_pharmacy_that_breaks_off_after_it_took_the_order_fills_it_once(
     assert (said["submissions"], said["fills"]) == (1, 1)
 
 
-@pytest.mark.parametrize("drug", ["drug-456", "drug-timeout-after-accept", "drug-slow"])
-async def test_an_order_that_the_pharmacy_has_is_followed_however_that_became_known(
-    drug: str, clinic: Clinic
+async def test_an_order_is_followed_although_its_submission_was_never_answered(
+    unhurried: Clinic, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order_id = await clinic.place(drug)
-    await clinic.until(order_id, status="COMPLETED")
-    await clinic.until_settled(order_id)
-    assert [job.kind for job in clinic.jobs()] == [JobKind.FOLLOW_ORDER]
+    """A report arrives before the second attempt, which finds nothing left to do."""
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(seconds=0.5))
+    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
+        proxy.fault = LOST_ANSWER
+        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
+        order_id = await clinic.place()
+        await until(lambda: clinic.jobs()[0].last_error is not None, "a failed attempt")
+        await clinic.report(order_id, status="ACKNOWLEDGED")
+        await until(lambda: [job.kind for job in clinic.jobs()] == [JobKind.FOLLOW_ORDER], "a promise to follow")
+    assert clinic.states(order_id)[-1] == "ACKNOWLEDGED"
 
 
 async def test_an_order_waits_for_a_pharmacy_that_is_down_and_goes_on_when_it_is_up(
@@ -158,25 +161,13 @@ async def test_a_failed_order_of_which_the_pharmacy_reports_goes_on_by_itself(
         clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
         order_id = await clinic.place()
         await clinic.until(order_id, status="FAILED")
-        await report(clinic, order_id, status="FILLING")
+        await clinic.report(order_id, status="FILLING")
         await clinic.until(order_id, status="FILLING")
     assert clinic.states(order_id)[-3:] == ["PROCESSING", "SUBMITTED", "FILLING"]
 
 
-async def report(clinic: Clinic, order_id: str, **fields: object) -> None:
-    """Say as the pharmacy what the sandbox would not."""
-    from tests.fulfillment.reporting import send_report  # noqa: PLC0415
-
-    await send_report(clinic, order_id, **fields)
-
-
-async def test_what_the_pharmacy_gets_is_what_was_ordered_and_every_report_is_kept(clinic: Clinic) -> None:
+async def test_every_report_is_kept_with_what_it_did(clinic: Clinic) -> None:
     order_id = await clinic.place()
     await clinic.until(order_id, status="COMPLETED")
     await clinic.until_settled(order_id)
-    reports = clinic.in_transaction(
-        lambda session: session.exec(select(PharmacyReport).where(PharmacyReport.order_id == order_id)).all()
-    )
-    assert [report.outcome for report in reports] == ["changed"] * 5
-    for report in reports:
-        assert component("PharmacyReport").problems(json.loads(json.dumps(report.body))) == []
+    assert clinic.outcomes(order_id) == ["changed"] * 5

@@ -13,7 +13,7 @@ from tests.support.contract_client import ContractClient
 from tests.support.orders import documented, placement
 
 
-async def place(api: ContractClient, case_id: str, body: object, **headers: str) -> httpx2.Response:
+async def place(api: ContractClient, case_id: str, body: object, **headers: str | bytes) -> httpx2.Response:
     return await api.post(f"/cases/{case_id}", json=body, headers=headers)
 
 

@@ -1,0 +1,106 @@
+"""Clients that are slow, silent or without end."""
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from case_orders.edge.server import MAX_HEAD_BYTES
+from case_orders.settings import Settings
+from tests.edge.conftest import Post
+from tests.edge.wire import Service, answer, head, require_refusal, serving
+from tests.support.world import Tenant
+
+HEAD_SECONDS = BODY_SECONDS = 0.3
+
+
+@pytest.fixture(scope="module")
+def impatient(settings: Settings) -> Iterator[Service]:
+    """A service that waits for heads and for bodies for 0.3 s."""
+    with serving(settings.model_copy(update={"body_seconds": BODY_SECONDS}), HEAD_SECONDS) as service:
+        yield service
+
+
+def cut_after(connection: socket.socket) -> float:
+    """Seconds until the other side ends a connection on which it says nothing."""
+    started = time.monotonic()
+    with suppress(ConnectionResetError):
+        assert connection.recv(1000) == b""
+    return time.monotonic() - started
+
+
+def drip(connection: socket.socket, piece: bytes, pause: float = 0.0) -> None:
+    """Send header lines without end; raises ConnectionError when the other side has had enough."""
+    connection.settimeout(10)
+    for _ in range(2000):
+        connection.sendall(piece)
+        if pause and select.select([connection], [], [], pause)[0] and connection.recv(1000) == b"":
+            raise ConnectionResetError
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: te"], ids=["nothing", "line", "head"]
+)
+def test_a_head_that_does_not_come_is_not_waited_for(impatient: Service, said: bytes) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(said)
+        assert cut_after(connection) < 10 * HEAD_SECONDS
+
+
+def test_a_head_that_drips_is_not_waited_for_either(impatient: Service) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\n")
+        started = time.monotonic()
+        with pytest.raises(ConnectionError):
+            drip(connection, b"a: b\r\n", pause=0.02)
+        assert time.monotonic() - started < 10 * HEAD_SECONDS
+
+
+def test_a_head_without_end_is_cut_off(service: Service, post: Post) -> None:
+    with service.connect() as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            drip(connection, b"a: b\r\n" * (MAX_HEAD_BYTES // 6))
+
+
+def test_a_head_of_a_common_length_is_taken(service: Service, post: Post) -> None:
+    assert service.request("GET", "/livez", {f"a{number}": "b" * 1000 for number in range(32)}).status == 200
+
+
+def test_a_second_request_may_take_its_time_like_the_first(impatient: Service) -> None:
+    with impatient.connect() as connection:
+        for _ in range(3):
+            connection.sendall(head("GET", "/livez", {}))
+            assert answer(connection).status == 200
+
+
+def test_requests_sent_at_once_are_answered_in_turn(service: Service, us: Tenant, post: Post) -> None:
+    with service.connect() as connection:
+        connection.sendall(head("GET", "/livez", {}) + head("GET", "/nowhere", {"Connection": "close"}))
+        with connection.makefile("rb") as stream:
+            replies = stream.read()
+    assert replies.index(b"200 OK") < replies.index(b"404 Not Found")
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b'{"action":'])
+def test_a_body_that_does_not_come_is_a_408_and_the_connections_end(
+    impatient: Service, us: Tenant, said: bytes
+) -> None:
+    headers = {"cv-api-key": us.key, "Content-Type": "application/json", "Content-Length": "1000"}
+    with impatient.connect() as connection:
+        connection.sendall(head("POST", f"/api/v1/cases/{us.case_id}", headers) + said)
+        reply = answer(connection, "POST")
+        assert require_refusal(reply, 408) == "Body did not arrive within 0.3 seconds"
+        assert reply.json()["code"] == "request_timeout"
+        assert reply.headers["connection"] == "close"
+        assert cut_after(connection) < 10 * BODY_SECONDS
+
+
+def test_a_slow_client_holds_nobody_up(impatient: Service) -> None:
+    silent = [impatient.connect() for _ in range(50)]
+    assert impatient.request("GET", "/livez").status == 200
+    for connection in silent:
+        connection.close()

@@ -1,0 +1,167 @@
+"""Cancel requests: only the pharmacy grants them once it may have the order, and a denial is never an approval."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from aiohttp import web
+
+from tests.fulfillment.house import Clinic, House, sandbox, until
+from tests.fulfillment.test_submit import port_of
+from tests.pharmacies.conftest import listening
+from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET, FaultProxy
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def measured(house: House, tmp_path: Path) -> AsyncIterator[Clinic]:
+    """A clinic whose pharmacy leaves time to cancel, and ships in a second or two all the same."""
+    async with sandbox(tmp_path, pace=0.3) as url:
+        yield house.clinic(url)
+
+
+async def test_a_cancel_that_is_granted_ends_the_order_which_is_never_filled(unhurried: Clinic) -> None:
+    order_id = await unhurried.place()
+    await unhurried.until(order_id, status="SUBMITTED")
+    answer = await unhurried.cancel(order_id)
+    assert answer.status_code == 202
+    await unhurried.until(order_id, status="CANCELED")
+    assert unhurried.states(order_id) == ["RECEIVED", "PROCESSING", "SUBMITTED", "CANCEL_REQUESTED", "CANCELED"]
+    said = await unhurried.sandbox_says(order_id)
+    assert (said["status"], said["fills"]) == ("CANCELED", 0)
+
+
+async def test_a_cancel_that_is_denied_lets_the_order_go_on_where_it_was(unhurried: Clinic) -> None:
+    order_id = await unhurried.place("drug-deny-cancel")
+    await unhurried.report(order_id, status="ACKNOWLEDGED")
+    await unhurried.until(order_id, status="ACKNOWLEDGED")
+    await unhurried.cancel(order_id)
+    order = await unhurried.until(order_id, status="ACKNOWLEDGED", cancel_requested=False)
+    assert unhurried.states(order_id)[-3:] == ["ACKNOWLEDGED", "CANCEL_REQUESTED", "ACKNOWLEDGED"]
+    reason = "The pharmacy denied the cancel request: The order is already being prepared"
+    assert order["statusHistory"][-1]["reason"] == reason
+
+
+async def test_after_a_denial_the_order_is_completed(measured: Clinic) -> None:
+    order_id = await measured.place("drug-deny-cancel")
+    await measured.until(order_id, status="SUBMITTED")
+    await measured.cancel(order_id)
+    await measured.until(order_id, status="COMPLETED")
+    states = measured.states(order_id)
+    assert "CANCEL_REQUESTED" in states
+    assert "CANCELED" not in states
+    assert (await measured.sandbox_says(order_id))["fills"] == 1
+
+
+async def test_a_cancel_that_is_decided_later_waits_for_the_decision(measured: Clinic) -> None:
+    order_id = await measured.place("drug-slow-cancel")
+    await measured.until(order_id, status="SUBMITTED")
+    await measured.cancel(order_id)
+    await measured.until(order_id, status="CANCELED")
+    await measured.until_settled(order_id)
+    assert measured.states(order_id)[-2:] == ["CANCEL_REQUESTED", "CANCELED"]
+    assert (await measured.sandbox_says(order_id))["fills"] == 0
+
+
+async def test_what_is_reported_while_a_cancel_waits_is_where_the_order_goes_on_after_a_denial(
+    unhurried: Clinic,
+) -> None:
+    order_id = await unhurried.place("drug-slow-cancel")
+    await unhurried.until(order_id, status="SUBMITTED")
+    await unhurried.cancel(order_id)
+    await unhurried.report(order_id, status="FILLING")
+    await unhurried.until(order_id, resume="FILLING", status="CANCEL_REQUESTED")
+    await unhurried.report(order_id, cancellation={"granted": False})
+    await unhurried.until(order_id, status="FILLING", cancel_requested=False)
+
+
+async def test_shipping_overtakes_a_cancel_request_which_is_then_over(unhurried: Clinic) -> None:
+    order_id = await unhurried.place("drug-slow-cancel")
+    await unhurried.until(order_id, status="SUBMITTED")
+    await unhurried.cancel(order_id)
+    await unhurried.report(order_id, status="SHIPPED")
+    await unhurried.until(order_id, status="SHIPPED")
+    await unhurried.report(order_id, cancellation={"granted": False})
+    assert (await unhurried.cancel(order_id)).status_code == 409
+    await unhurried.report(order_id, status="COMPLETED")
+    await unhurried.until(order_id, status="COMPLETED")
+
+
+async def test_an_order_that_was_shipped_cannot_be_canceled(unhurried: Clinic) -> None:
+    order_id = await unhurried.place()
+    await unhurried.report(order_id, status="SHIPPED")
+    await unhurried.until(order_id, status="SHIPPED")
+    assert (await unhurried.cancel(order_id)).status_code == 409
+
+
+async def test_a_cancel_that_comes_too_late_is_denied_and_the_order_goes_on(clinic: Clinic) -> None:
+    """The pharmacy has shipped, and we did not know."""
+    order_id = await clinic.place("drug-silent")
+    await clinic.until(order_id, status="SUBMITTED")
+    await clinic.until_sandbox_says(order_id, status="COMPLETED")
+    await clinic.cancel(order_id)
+    order = await clinic.until(order_id, status="SUBMITTED", cancel_requested=False)
+    assert order["statusHistory"][-1]["reason"].endswith("The order has left the pharmacy or is ended")
+
+
+async def test_an_order_that_is_canceled_before_the_pharmacy_had_it_is_never_submitted(
+    clinic: Clinic, house: House
+) -> None:
+    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
+        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+        proxy.fault = RESET
+        order_id = await proxied.place()
+        await proxied.until(order_id, status="PROCESSING")
+        await proxied.cancel(order_id)
+        assert proxied.look(order_id)["status"] == "PROCESSING"
+        proxy.fault = NONE
+        order = await proxied.until(order_id, status="CANCELED")
+        await until(lambda: proxied.jobs() == [], "an end of all jobs")
+    assert order["statusHistory"][-1]["reason"] == "Canceled before the pharmacy had it"
+
+
+async def test_a_cancel_while_the_submission_is_unanswered_is_taken_to_the_pharmacy(
+    unhurried: Clinic, house: House
+) -> None:
+    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
+        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
+        proxy.fault = LOST_ANSWER
+        order_id = await clinic.place()
+        await clinic.until(order_id, status="PROCESSING")
+        await clinic.cancel(order_id)
+        proxy.fault = NONE
+        await clinic.until(order_id, status="CANCELED")
+        said = await clinic.sandbox_says(order_id)
+    assert clinic.states(order_id)[-3:] in (
+        ["SUBMITTED", "CANCEL_REQUESTED", "CANCELED"],
+        ["RECEIVED", "PROCESSING", "CANCELED"],
+    )
+    assert said["fills"] == 0
+
+
+async def test_an_order_that_is_refused_while_a_cancel_waits_is_rejected(house: House) -> None:
+    asked, refuse = asyncio.Event(), asyncio.Event()
+
+    async def submit(_request: web.Request) -> web.Response:
+        asked.set()
+        await refuse.wait()
+        return web.json_response({"reason": "Out of stock"}, status=422)
+
+    pharmacy = web.Application()
+    pharmacy.add_routes([web.post("/orders", submit)])
+    async with listening(pharmacy) as url:
+        clinic = house.clinic(url)
+        order_id = await clinic.place()
+        await asked.wait()
+        await clinic.cancel(order_id)
+        refuse.set()
+        await clinic.until(order_id, status="REJECTED")
+        await until(lambda: clinic.jobs() == [], "an end of all jobs")
+
+
+async def test_to_cancel_twice_is_to_cancel_once(unhurried: Clinic) -> None:
+    order_id = await unhurried.place("drug-slow-cancel")
+    await unhurried.until(order_id, status="SUBMITTED")
+    answers = [await unhurried.cancel(order_id) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert unhurried.states(order_id).count("CANCEL_REQUESTED") == 1

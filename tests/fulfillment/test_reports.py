@@ -1,0 +1,187 @@
+"""What a pharmacy reports, applied to its order: late, twice, out of order, or not the pharmacy's at all."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlmodel import Session, select
+
+from case_orders import progress
+from case_orders.db import now
+from case_orders.fulfillment import reports
+from case_orders.pharmacies.signing import new_secret
+from models import Event, Order, StatusChange
+from models.order_states import FINAL, MOVES, OrderState, rank
+from tests.fulfillment.house import Clinic, House
+from tests.support.orders import placement
+from tests.support.world import ADDRESS
+
+WAY = ["RECEIVED", "PROCESSING", "SUBMITTED", "ACKNOWLEDGED", "FILLING", "READY", "SHIPPED", "COMPLETED"]
+
+
+async def settled(clinic: Clinic, drug: str, **wanted: object) -> str:
+    order_id = await clinic.place(drug)
+    await clinic.until(order_id, **wanted)
+    await clinic.until_settled(order_id)
+    return order_id
+
+
+async def test_an_order_is_rejected_with_the_pharmacys_reason(clinic: Clinic) -> None:
+    order_id = await settled(clinic, "drug-reject", status="REJECTED")
+    assert clinic.states(order_id) == [*WAY[:3], "REJECTED"]
+    assert clinic.look(order_id)["statusHistory"][-1]["reason"] == "The prescription cannot be filled"
+
+
+async def test_an_order_is_held_with_a_reason_and_goes_on(clinic: Clinic) -> None:
+    order_id = await settled(clinic, "drug-hold", status="COMPLETED")
+    assert clinic.states(order_id) == [*WAY[:4], "ON_HOLD", *WAY[4:]]
+    assert clinic.look(order_id)["statusHistory"][4]["reason"] == "Prior authorization needed"
+
+
+async def test_reports_that_come_twice_change_nothing_twice(clinic: Clinic) -> None:
+    order_id = await settled(clinic, "drug-duplicate-reports", status="COMPLETED", document_status="STORED")
+    assert clinic.states(order_id) == WAY
+    assert len(clinic.documents(order_id)) == 1
+    types = [event.type for event in clinic.events(order_id)]
+    assert types.count("ORDER_TRACKING_ADDED") == types.count("DOCUMENT_STORED") == 1
+    # Each came three times, twice of them under one id: that one was stored once.
+    assert sorted(map(str, clinic.outcomes(order_id))) == ["changed"] * 5 + ["unchanged"] * 5
+
+
+async def test_a_report_of_a_state_behind_is_kept_and_changes_nothing(clinic: Clinic) -> None:
+    order_id = await settled(clinic, "drug-out-of-order", status="COMPLETED")
+    states = clinic.states(order_id)
+    assert states[-2:] == ["SHIPPED", "COMPLETED"]
+    assert not {"FILLING", "READY"} & set(states)
+    assert sorted(map(str, clinic.outcomes(order_id))) == ["changed"] * 3 + ["unchanged"] * 2
+
+
+async def test_states_that_the_pharmacy_skips_are_not_made_up(clinic: Clinic) -> None:
+    order_id = await settled(clinic, "drug-skip", status="COMPLETED")
+    assert clinic.states(order_id) == [*WAY[:4], "SHIPPED", "COMPLETED"]
+
+
+async def test_a_forged_report_is_refused_and_changes_nothing(unhurried: Clinic) -> None:
+    order_id = await unhurried.place()
+    await unhurried.until(order_id, status="SUBMITTED")
+    answer = await unhurried.report(order_id, secret=new_secret(), status="COMPLETED")
+    assert answer.status_code == 401
+    assert unhurried.outcomes(order_id) == []
+    assert unhurried.states(order_id)[-1] == "SUBMITTED"
+
+
+async def test_a_pharmacy_cannot_report_another_organizations_order(unhurried: Clinic, clinic: Clinic) -> None:
+    order_id = await unhurried.place()
+    await unhurried.until(order_id, status="SUBMITTED")
+    assert (await clinic.report(order_id, status="COMPLETED")).status_code == 404
+    assert unhurried.outcomes(order_id) == []
+
+
+async def test_an_order_that_the_pharmacy_cancels_unasked_is_rejected(unhurried: Clinic) -> None:
+    order_id = await unhurried.place()
+    await unhurried.until(order_id, status="SUBMITTED")
+    await unhurried.report(order_id, status="CANCELED", reason="Out of stock")
+    order = await unhurried.until(order_id, status="REJECTED")
+    assert order["statusHistory"][-1]["reason"] == "Out of stock"
+
+
+@pytest.fixture(scope="module")
+def order(house: House) -> tuple[House, str]:
+    """An order that no worker knows, at its pharmacy, for tests that undo what they do."""
+    clinic = house.clinic()
+    asked = placement()["order"]
+    with house.database.transaction() as session:
+        order = Order(
+            organization_id=clinic.tenant.organization_id,
+            case_id=clinic.tenant.case_id,
+            pharmacy_id=clinic.tenant.pharmacy_id,
+            pharmacy_code="pharmacy-123",
+            shipping_address=ADDRESS,
+            prescriber=asked["prescriber"],
+            diagnosis=asked["diagnosis"],
+        )
+        progress.begin(session, order)
+        progress.move(session, order, OrderState.PROCESSING)
+        progress.move(session, order, OrderState.SUBMITTED)
+        order_id = order.id
+    return house, order_id
+
+
+MORNING = datetime(2026, 5, 1, 8, tzinfo=UTC)
+REPORTED = ["ACKNOWLEDGED", "ON_HOLD", "FILLING", "READY", "SHIPPED", "COMPLETED", "CANCELED", "REJECTED"]
+a_report = st.fixed_dictionaries(
+    {"occurredAt": st.integers(0, 9).map(lambda hours: (MORNING + timedelta(hours=hours)).isoformat())},
+    optional={
+        "status": st.sampled_from(REPORTED),
+        "cancellation": st.fixed_dictionaries({"granted": st.booleans()}),
+        "trackingNumber": st.sampled_from(["1Z1", "1Z2"]),
+    },
+)
+
+
+def ask_to_cancel(session: Session, order: Order) -> None:
+    """As the API does."""
+    if OrderState.CANCEL_REQUESTED in MOVES[order.status] and not order.cancel_requested:
+        order.cancel_requested, order.resume = True, order.status
+        progress.move(session, order, OrderState.CANCEL_REQUESTED)
+
+
+def is_move(before: OrderState, after: OrderState) -> bool:
+    """In the table, or onward with steps left out."""
+    return (
+        after in MOVES[before] or rank(after) > rank(before) >= 0 or (before is OrderState.ON_HOLD and rank(after) > 0)
+    )
+
+
+@settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.one_of(a_report, st.none()), max_size=8))
+def test_whatever_is_reported_and_asked_an_order_never_goes_back_and_ends_once(
+    order: tuple[House, str], happenings: list[dict[str, Any] | None]
+) -> None:
+    """None stands for a cancel request of the organization."""
+    house, order_id = order
+    with Session(house.database.engine) as session:
+        row = progress.lock(session, order_id)
+        for happening in happenings:
+            status, furthest = row.status, row.furthest
+            if happening is None:
+                ask_to_cancel(session, row)
+            else:
+                reports.apply(session, row, happening)
+            assert rank(row.furthest) >= rank(furthest)
+            assert status not in FINAL or row.status is status
+        session.flush()
+        changes = select(StatusChange).where(StatusChange.order_id == order_id)
+        history = sorted(session.exec(changes), key=lambda change: change.position)
+        assert [change.position for change in history] == list(range(len(history)))
+        for before, after in pairwise(history):
+            assert is_move(before.status, after.status), (before.status, after.status)
+        sequences = session.exec(select(Event.sequence).where(Event.order_id == order_id)).all()
+        assert sorted(number or 0 for number in sequences) == list(range(1, len(sequences) + 1))
+        session.rollback()
+
+
+def test_a_hold_that_is_over_does_not_come_back_with_its_late_report(order: tuple[House, str]) -> None:
+    house, order_id = order
+    with Session(house.database.engine) as session:
+        row = progress.lock(session, order_id)
+        reports.apply(session, row, {"occurredAt": (MORNING + timedelta(hours=2)).isoformat(), "status": "FILLING"})
+        held = reports.apply(session, row, {"occurredAt": MORNING.isoformat(), "status": "ON_HOLD"})
+        assert (held, row.status) == (reports.UNCHANGED, OrderState.FILLING)
+        session.rollback()
+
+
+def test_a_tracking_number_that_is_new_is_announced_and_a_known_one_is_not(order: tuple[House, str]) -> None:
+    house, order_id = order
+    with Session(house.database.engine) as session:
+        row = progress.lock(session, order_id)
+        for number in ("1Z1", "1Z1", "1Z2"):
+            report = {"occurredAt": now().isoformat(), "trackingNumber": number, "carrier": "UPS"}
+            assert reports.apply(session, row, report) == reports.UNCHANGED
+        tracking = select(Event).where(Event.order_id == order_id, Event.type == "ORDER_TRACKING_ADDED")
+        assert len(session.exec(tracking).all()) == 2
+        assert row.tracking_number == "1Z2"
+        session.rollback()

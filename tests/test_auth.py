@@ -1,0 +1,201 @@
+"""Who may do what: keys, scopes, and what one organization sees of another."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from case_orders.auth import SCOPES, is_mistyped, new_key, store_key
+from case_orders.db import Database, new_id, now
+from case_orders.edge import contract
+from models import Delivery, Document, Event, Order, Webhook
+from tests.handlers.steps import place, placed
+from tests.support.contract_client import ContractClient
+from tests.support.orders import documented
+from tests.support.world import Tenant
+
+OPERATIONS = contract.operations()
+WITH_KEY = sorted(operation.id for operation in OPERATIONS.values() if operation.needs_key)
+WITH_ID = sorted(name for name in WITH_KEY if "{" in OPERATIONS[name].path)
+
+
+async def ask(
+    api: ContractClient, operation_id: str, ids: dict[str, str] | None = None, **headers: str
+) -> httpx2.Response:
+    """Call an operation as its examples do, with other ids in its path."""
+    operation = OPERATIONS[operation_id]
+    path = re.sub(r"\{(\w+)\}", lambda match: (ids or {}).get(match[1]) or new_id(), operation.path)
+    content = operation.spec.get("requestBody", {}).get("content", {}).get("application/json", {})
+    body = next((example["value"] for example in content.get("examples", {}).values()), None)
+    return await api.request(operation.method.upper(), path, json=body, headers=headers)
+
+
+def a_key(database: Database, tenant: Tenant, **more: Any) -> str:
+    key = new_key()
+    with database.transaction() as session:
+        store_key(session, tenant.organization_id, "another", key, **more)
+    return key
+
+
+def mistyped(key: str) -> str:
+    return key[:20] + ("a" if key[20] != "a" else "b") + key[21:]
+
+
+@pytest.mark.parametrize("operation_id", WITH_KEY)
+async def test_every_operation_wants_a_key_unless_it_says_otherwise(api: ContractClient, operation_id: str) -> None:
+    del api.headers["cv-api-key"]
+    answer = await ask(api, operation_id)
+    assert (answer.status_code, answer.json()["code"]) == (401, "missing_api_key")
+    assert answer.json()["error"] == "API key is missing: send it in the cv-api-key header"
+    assert answer.headers["www-authenticate"] == 'ApiKey header="cv-api-key"'
+
+
+async def test_an_empty_key_is_a_missing_one(api: ContractClient) -> None:
+    answer = await api.get("/cases", headers={"cv-api-key": ""})
+    assert (answer.status_code, answer.json()["code"]) == (401, "missing_api_key")
+
+
+async def test_a_key_of_no_use_is_answered_alike_whatever_is_wrong_with_it(
+    api: ContractClient, us: Tenant, database: Database
+) -> None:
+    revoked = new_key()
+    with database.transaction() as session:
+        store_key(session, us.organization_id, "revoked", revoked).revoked_at = now()
+    expired = a_key(database, us, expires_at=now() - timedelta(seconds=1))
+    keys = [
+        new_key(),
+        expired,
+        revoked,
+        mistyped(us.key),
+        us.key.lower(),
+        us.key + " x",
+        "x" * 10_000,
+        "Ü".encode(),
+        "cv_live_",
+    ]
+    answers = [await api.get("/cases", headers={"cv-api-key": key}) for key in keys]
+    two = httpx2.Headers([("cv-api-key", us.key), ("cv-api-key", us.key)])
+    answers.append(await api.get("/cases", headers=two))
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({str(answer.json() | {"requestId": ""}) for answer in answers}) == 1
+    assert {answer.headers["www-authenticate"] for answer in answers} == {'ApiKey header="cv-api-key"'}
+
+
+async def test_a_key_works_until_it_expires(api: ContractClient, us: Tenant, database: Database) -> None:
+    key = a_key(database, us, expires_at=now() + timedelta(minutes=1))
+    assert (await api.get("/cases", headers={"cv-api-key": key})).status_code == 200
+
+
+async def test_two_keys_of_an_organization_work_at_once(api: ContractClient, us: Tenant, database: Database) -> None:
+    for key in (us.key, a_key(database, us)):
+        assert (await api.get(f"/cases/{us.case_id}", headers={"cv-api-key": key})).status_code == 200
+
+
+async def test_a_key_of_the_organizations_own_making_works(api: ContractClient, us: Tenant, database: Database) -> None:
+    key = f"a key with spaces {new_id()}"
+    with database.transaction() as session:
+        store_key(session, us.organization_id, "own", key)
+    assert (await api.get("/cases", headers={"cv-api-key": key})).status_code == 200
+
+
+async def test_the_key_is_judged_before_the_request(api: ContractClient, us: Tenant) -> None:
+    answer = await api.post(f"/cases/{us.case_id}", content=b"{", headers={"cv-api-key": new_key()})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("operation_id", WITH_KEY)
+async def test_every_operation_wants_its_scope(
+    api: ContractClient, us: Tenant, database: Database, operation_id: str
+) -> None:
+    scope = OPERATIONS[operation_id].scope
+    key = a_key(database, us, scopes=SCOPES - {scope})
+    answer = await ask(api, operation_id, **{"cv-api-key": key})
+    assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+    assert answer.json()["error"] == f"API key lacks the scope {scope}"
+
+
+@pytest.mark.parametrize("operation_id", WITH_KEY)
+async def test_a_scope_is_enough_for_its_operations(
+    api: ContractClient, us: Tenant, database: Database, operation_id: str
+) -> None:
+    key = a_key(database, us, scopes={OPERATIONS[operation_id].scope})
+    answer = await ask(api, operation_id, **{"cv-api-key": key})
+    assert answer.json().get("code") != "insufficient_scope"
+
+
+def test_a_key_tells_that_it_was_mistyped() -> None:
+    key = new_key()
+    assert re.fullmatch(r"cv_live_[0-9A-Za-z]{48}", key)
+    assert not is_mistyped(key)
+    assert is_mistyped(mistyped(key))
+    assert not is_mistyped("your-api-key-here")
+
+
+# ---- other organizations ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def theirs(api: ContractClient, them: Tenant, database: Database) -> dict[str, str]:
+    """Another organization's objects, by the names that paths have for them."""
+    order_id = (await place(api, them.case_id, documented(), **them.headers)).json()["data"]["order"]["id"]
+    with database.transaction() as session:
+        organization_id = them.organization_id
+        document = Document(
+            organization_id=organization_id,
+            order_id=order_id,
+            source_id="a",
+            source_url="https://pharmacy.example/",
+            file_name="a.pdf",
+            size=1,
+            sha256="0" * 64,
+            stored_at=now(),
+        )
+        webhook = Webhook(
+            organization_id=organization_id, url="https://hooks.example.com/", events=["ORDER_CREATED"], secret="whsec_"
+        )
+        event = Event(organization_id=organization_id, type="TEST", data={})
+        session.add_all([document, webhook, event])
+        session.flush()
+        delivery = Delivery(webhook_id=webhook.id, event_id=event.id, event_type="TEST")
+        session.add(delivery)
+        return {
+            "caseId": them.case_id,
+            "orderId": order_id,
+            "documentId": document.id,
+            "webhookId": webhook.id,
+            "deliveryId": delivery.id,
+        }
+
+
+@pytest.mark.parametrize("operation_id", WITH_ID)
+async def test_another_organizations_objects_are_answered_like_unknown_ones(
+    api: ContractClient, them: Tenant, theirs: dict[str, str], operation_id: str
+) -> None:
+    refused, unknown = await ask(api, operation_id, theirs), await ask(api, operation_id)
+    assert refused.status_code == unknown.status_code in (403, 404)
+    assert refused.json() | {"requestId": ""} == unknown.json() | {"requestId": ""}
+    assert (await ask(api, operation_id, theirs, **them.headers)).status_code != refused.status_code
+
+
+async def test_another_organizations_objects_are_in_no_list(
+    api: ContractClient, us: Tenant, theirs: dict[str, str]
+) -> None:
+    await placed(api, us.case_id)
+    for operation in OPERATIONS.values():
+        if operation.needs_key and operation.method == "get" and "{" not in operation.path:
+            answer = await ask(api, operation.id)
+            assert answer.status_code == 200
+            assert not [name for name, value in theirs.items() if value in answer.text]
+    assert (await api.get("/orders", params={"caseId": theirs["caseId"]})).json()["data"] == {"orders": []}
+
+
+async def test_nothing_of_ours_reaches_another_organizations_objects(
+    api: ContractClient, us: Tenant, theirs: dict[str, str], database: Database
+) -> None:
+    for operation_id in WITH_ID:
+        await ask(api, operation_id, theirs)
+    with database.transaction() as session:
+        assert session.get_one(Order, theirs["orderId"]).status == "RECEIVED"
+        assert session.get_one(Webhook, theirs["webhookId"]).active

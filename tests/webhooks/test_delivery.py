@@ -1,0 +1,254 @@
+"""Deliveries: what an answer means, when the next attempt is made, and when there is none."""
+
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+from sqlmodel import select
+
+from case_orders.db import now
+from case_orders.webhooks import delivery, events
+from models import Attempt, Delivery, Webhook
+from models.webhooks import DeliveryStatus
+from tests.webhooks.conftest import Desk, Endpoint, never
+
+SCHEDULE = ["5 s", "5 min", "30 min", "2 h", "5 h", "10 h", "10 h"]
+UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+def seconds(words: str) -> int:
+    number, unit = words.split()
+    return int(number) * UNITS[unit]
+
+
+def wait_of(desk: Desk) -> float:
+    """Seconds until the next attempt."""
+    (job,) = desk.jobs()
+    planned = desk.delivery().next_attempt_at
+    assert planned is not None
+    assert abs(planned - job.due_at) < timedelta(seconds=1)
+    return (job.due_at - now()).total_seconds()
+
+
+async def test_a_message_that_is_taken_is_delivered_and_recorded(desk: Desk, endpoint: Endpoint) -> None:
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    began = now()
+    await desk.attempt()
+    (attempt,) = desk.attempts()
+    assert (attempt.status_code, attempt.outcome) == (204, "delivered")
+    assert began <= attempt.at <= now()
+    assert 0 <= attempt.duration_ms < 5000
+    assert (desk.delivery().status, desk.delivery().next_attempt_at) == (DeliveryStatus.DELIVERED, None)
+    assert desk.jobs() == []
+
+
+@pytest.mark.parametrize(("number", "words"), list(enumerate(SCHEDULE, 1)))
+async def test_after_a_failed_attempt_the_next_comes_as_scheduled(
+    number: int, words: str, desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status = 500
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt(number)
+    assert seconds(words) - 2 < wait_of(desk) <= 1.1 * seconds(words)
+    assert desk.delivery().status is DeliveryStatus.PENDING
+    assert [attempt.outcome for attempt in desk.attempts()] == ["answered 500"]
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_pause_is_never_shorter_than_scheduled_nor_longer_by_more_than_a_tenth(number: int) -> None:
+    scheduled = timedelta(seconds=seconds(SCHEDULE[number - 1]))
+    pauses = [delivery._pause(number, None) for _ in range(50)]
+    assert all(pause is not None and scheduled <= pause <= 1.1 * scheduled for pause in pauses)
+    assert len(set(pauses)) > 1
+
+
+async def test_the_eighth_attempt_is_the_last(desk: Desk, endpoint: Endpoint) -> None:
+    endpoint.status = 500
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt(8)
+    assert (desk.delivery().status, desk.delivery().next_attempt_at) == (DeliveryStatus.FAILED, None)
+    assert desk.jobs() == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_endpoint_that_says_when_to_come_again_is_believed(
+    status: int, desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status, endpoint.headers = status, {"Retry-After": "120"}
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt()
+    assert 115 < wait_of(desk) <= 120
+
+
+@pytest.mark.parametrize("value", ["0", "1", "-5", "soon", "\u0661", "9" * 30])
+async def test_a_retry_after_that_is_shorter_or_garbage_changes_nothing(
+    value: str, desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status, endpoint.headers = 503, {"Retry-After": value}
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt()
+    assert 3 < wait_of(desk) <= 5.5
+
+
+async def test_nobody_is_believed_who_says_to_come_again_after_more_than_a_day(desk: Desk, endpoint: Endpoint) -> None:
+    endpoint.status, endpoint.headers = 503, {"Retry-After": "999999999"}
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt()
+    assert wait_of(desk) <= 24 * 3600
+
+
+async def test_a_redirect_is_not_followed_and_tried_again(desk: Desk, endpoint: Endpoint) -> None:
+    endpoint.status, endpoint.headers = 307, {"Location": endpoint.url.replace("hook", "elsewhere")}
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt()
+    assert len(endpoint.received) == 1
+    assert wait_of(desk) > 0
+    assert desk.attempts()[0].outcome == "answered 307; redirects are not followed"
+
+
+async def test_an_endpoint_that_is_gone_is_switched_off_and_nothing_more_is_sent(
+    desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status = 410
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    desk.announce()
+    await desk.attempt()
+    await desk.attempt()
+    webhook = desk.webhook(webhook_id)
+    assert (webhook.active, webhook.inactive_reason) == (False, "The endpoint answered 410 Gone")
+    assert len(endpoint.received) == 1
+    with desk.database.transaction() as session:
+        assert session.exec(select(Delivery.status)).all() == [DeliveryStatus.FAILED] * 2
+    assert desk.jobs() == []
+
+
+async def test_a_success_ends_a_time_of_failure(desk: Desk, endpoint: Endpoint) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    endpoint.status = 500
+    desk.announce()
+    await desk.attempt()
+    assert desk.webhook(webhook_id).failing_since is not None
+    endpoint.status = 200
+    await desk.attempt(2)
+    assert desk.webhook(webhook_id).failing_since is None
+
+
+@pytest.mark.parametrize(("days", "stays_on"), [(4.9, True), (5.1, False)])
+async def test_an_endpoint_that_fails_for_five_days_is_switched_off(
+    days: float, stays_on: bool, desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status = 500
+    webhook_id = desk.subscribe(endpoint.url, failing_since=now() - timedelta(days=days))
+    desk.announce()
+    await desk.attempt()
+    webhook = desk.webhook(webhook_id)
+    assert webhook.active is stays_on
+    assert webhook.inactive_reason == (None if stays_on else "No message was delivered for five days")
+
+
+async def test_a_webhook_that_is_deleted_gets_nothing_more(desk: Desk, endpoint: Endpoint) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    with desk.database.transaction() as session:
+        session.delete(session.get_one(Webhook, webhook_id))
+    await desk.attempt()
+    assert endpoint.received == []
+    assert desk.jobs() == []
+
+
+async def test_a_webhook_that_is_deleted_while_it_is_called_leaves_nothing(desk: Desk, endpoint: Endpoint) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+
+    async def delete() -> web.Response:
+        with desk.database.transaction() as session:
+            session.delete(session.get_one(Webhook, webhook_id))
+        return web.Response()
+
+    endpoint.answer = delete
+    await desk.attempt()
+    assert desk.jobs() == []
+    assert desk.attempts() == []
+
+
+async def test_every_attempt_is_in_the_log_with_what_came_of_it(desk: Desk, endpoint: Endpoint) -> None:
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    for number, status in enumerate((500, 404, 204), 1):
+        endpoint.status = status
+        await desk.attempt(number)
+    attempts = desk.attempts()
+    assert [(attempt.status_code, attempt.outcome) for attempt in attempts] == [
+        (500, "answered 500"),
+        (404, "answered 404"),
+        (204, "delivered"),
+    ]
+    assert len({message.json["id"] for message in endpoint.received}) == 1
+    shown = desk.delivery().as_json(attempts)
+    assert shown["status"] == "DELIVERED"
+    assert len(shown["attempts"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "outcome"),
+    [
+        ("http://10.0.0.1/hook", "address is not public"),
+        ("http://169.254.169.254/latest", "address is not public"),
+        ("http://[::1]/hook", "address is not public"),
+        ("http://127.0.0.1:22/hook", "port is neither 80, 443 nor 1024 or above"),
+    ],
+)
+async def test_an_address_that_is_not_public_is_refused_at_the_delivery(url: str, outcome: str, desk: Desk) -> None:
+    desk.subscribe(url)
+    desk.announce()
+    await desk.attempt()
+    (attempt,) = desk.attempts()
+    assert (attempt.status_code, attempt.outcome) == (None, outcome)
+    assert wait_of(desk) > 0
+
+
+async def test_an_endpoint_that_is_not_there_is_tried_again(desk: Desk) -> None:
+    desk.subscribe("http://127.0.0.1:9999/hook")
+    desk.announce()
+    await desk.attempt()
+    assert [attempt.outcome for attempt in desk.attempts()] == ["connection refused"]
+    assert wait_of(desk) > 0
+
+
+async def test_an_endpoint_that_is_slow_is_cut_off_and_tried_again(
+    desk: Desk, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ANSWER_WITHIN_SECONDS", 0.1)
+    endpoint.answer = never
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt()
+    (attempt,) = desk.attempts()
+    assert (attempt.status_code, attempt.outcome) == (None, "took longer than 0.1 s")
+    assert attempt.duration_ms >= 100
+    assert wait_of(desk) > 0
+
+
+async def test_a_redelivery_sends_the_same_message_again_with_all_its_attempts(desk: Desk, endpoint: Endpoint) -> None:
+    endpoint.status = 500
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt(8)
+    endpoint.status = 204
+    with desk.database.transaction() as session:
+        failed = session.exec(select(Delivery)).one()
+        events.send_now(session, session.get_one(Webhook, webhook_id), failed)
+    await desk.attempt()
+    first, second = endpoint.received
+    assert first.json["id"] == second.json["id"]
+    assert desk.delivery().status is DeliveryStatus.DELIVERED
+    with desk.database.transaction() as session:
+        assert len(session.exec(select(Attempt)).all()) == 2
