@@ -31,6 +31,6 @@ def move(session: Session, order: Order, to: OrderState, reason: str | None = No
 
 def lock(session: Session, order_id: str) -> Order:
     """An order that nobody else changes until this transaction ends."""
-    return session.exec(
-        select(Order).where(Order.id == order_id).with_for_update().execution_options(populate_existing=True)
-    ).one()
+    order = select(Order).where(Order.id == order_id).execution_options(populate_existing=True)
+    # Rows that refer to the order may be written meanwhile: they do not change it.
+    return session.exec(order.with_for_update(key_share=True)).one()

@@ -10,26 +10,14 @@ import pytest
 from case_orders.auth import SCOPES, is_mistyped, new_key, store_key
 from case_orders.db import Database, new_id, now
 from case_orders.edge import contract
-from models import Delivery, Document, Event, Order, Webhook
-from tests.handlers.steps import place, placed
+from models import Order, Webhook
+from tests.handlers.steps import ask, objects, placed
 from tests.support.contract_client import ContractClient
-from tests.support.orders import documented
 from tests.support.world import Tenant
 
 OPERATIONS = contract.operations()
 WITH_KEY = sorted(operation.id for operation in OPERATIONS.values() if operation.needs_key)
 WITH_ID = sorted(name for name in WITH_KEY if "{" in OPERATIONS[name].path)
-
-
-async def ask(
-    api: ContractClient, operation_id: str, ids: dict[str, str] | None = None, **headers: str
-) -> httpx2.Response:
-    """Call an operation as its examples do, with other ids in its path."""
-    operation = OPERATIONS[operation_id]
-    path = re.sub(r"\{(\w+)\}", lambda match: (ids or {}).get(match[1]) or new_id(), operation.path)
-    content = operation.spec.get("requestBody", {}).get("content", {}).get("application/json", {})
-    body = next((example["value"] for example in content.get("examples", {}).values()), None)
-    return await api.request(operation.method.upper(), path, json=body, headers=headers)
 
 
 def a_key(database: Database, tenant: Tenant, **more: Any) -> str:
@@ -138,35 +126,8 @@ def test_a_key_tells_that_it_was_mistyped() -> None:
 
 @pytest.fixture
 async def theirs(api: ContractClient, them: Tenant, database: Database) -> dict[str, str]:
-    """Another organization's objects, by the names that paths have for them."""
-    order_id = (await place(api, them.case_id, documented(), **them.headers)).json()["data"]["order"]["id"]
-    with database.transaction() as session:
-        organization_id = them.organization_id
-        document = Document(
-            organization_id=organization_id,
-            order_id=order_id,
-            source_id="a",
-            source_url="https://pharmacy.example/",
-            file_name="a.pdf",
-            size=1,
-            sha256="0" * 64,
-            stored_at=now(),
-        )
-        webhook = Webhook(
-            organization_id=organization_id, url="https://hooks.example.com/", events=["ORDER_CREATED"], secret="whsec_"
-        )
-        event = Event(organization_id=organization_id, type="TEST", data={})
-        session.add_all([document, webhook, event])
-        session.flush()
-        delivery = Delivery(webhook_id=webhook.id, event_id=event.id, event_type="TEST")
-        session.add(delivery)
-        return {
-            "caseId": them.case_id,
-            "orderId": order_id,
-            "documentId": document.id,
-            "webhookId": webhook.id,
-            "deliveryId": delivery.id,
-        }
+    """Another organization's objects, by the names that paths have for their ids."""
+    return await objects(api, database, them)
 
 
 @pytest.mark.parametrize("operation_id", WITH_ID)

@@ -145,7 +145,7 @@ def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> 
     if delivery is None:  # deleted with its webhook while the message was under way
         outbox.finish(session, job)
         return
-    webhook = session.get_one(Webhook, delivery.webhook_id, with_for_update=True)
+    webhook = session.get_one(Webhook, delivery.webhook_id, with_for_update={"key_share": True})
     session.add(
         Attempt(
             delivery_id=delivery.id,

@@ -44,7 +44,7 @@ def announce(session: Session, order: Order, event_type: EventType, **data: Any)
 
 def _lock_case(session: Session, case_id: str) -> Case:
     """The case as it is now, though the session may have read it before another transaction counted it on."""
-    locked = select(Case).where(Case.id == case_id).with_for_update()
+    locked = select(Case).where(Case.id == case_id).with_for_update(key_share=True)
     return session.exec(locked.execution_options(populate_existing=True)).one()
 
 

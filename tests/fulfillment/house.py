@@ -67,6 +67,7 @@ class House:
 
     settings: Settings
     database: Database
+    client: ContractClient
     pharmacy_url: str
 
     def clinic(self, pharmacy_url: str | None = None) -> "Clinic":
@@ -93,8 +94,8 @@ async def open_house(url: str, folder: Path, **changes: Any) -> AsyncIterator[Ho
         server = make_server(create_app(settings, database), 10)
         serving = asyncio.create_task(server.serve([listener]))
         await until(lambda: server.started, "the API")
-        async with sandbox(folder) as pharmacy_url, working(settings):
-            yield House(settings, database, pharmacy_url)
+        async with ContractClient(trust_env=False) as client, sandbox(folder) as pharmacy_url, working(settings):
+            yield House(settings, database, client, pharmacy_url)
         server.should_exit = True
         await serving
         await database.close()
@@ -109,9 +110,9 @@ class Clinic:
     pharmacy_url: str
 
     async def call(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        base = f"{self.house.settings.public_url}/api/v1"
-        async with ContractClient(base_url=base, headers=self.tenant.headers) as client:
-            return await client.request(method, path, **options)
+        url = f"{self.house.settings.public_url}/api/v1{path}"
+        headers = self.tenant.headers | options.pop("headers", {})
+        return await self.house.client.request(method, url, headers=headers, **options)
 
     async def place(self, drug: str = "drug-456") -> str:
         answer = await self.call("POST", f"/cases/{self.tenant.case_id}", json=placement(drug))
@@ -133,9 +134,9 @@ class Clinic:
 
     async def sandbox_says(self, order_id: str) -> JSON:
         """What became of an order in the sandbox pharmacy."""
-        async with httpx2.AsyncClient(trust_env=False) as client:
-            book: dict[str, JSON] = (await client.get(f"{self.pharmacy_url}/sandbox/orders")).json()["orders"]
-            return book[order_id]
+        answer = await self.house.client.get(f"{self.pharmacy_url}/sandbox/orders")
+        book: dict[str, JSON] = answer.json()["orders"]
+        return book[order_id]
 
     def look(self, order_id: str) -> JSON:
         with self.house.database.transaction() as session:

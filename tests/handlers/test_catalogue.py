@@ -18,7 +18,8 @@ async def test_the_pharmacies_are_listed_by_their_ids(api: ContractClient) -> No
 @pytest.mark.parametrize("path", ["/pharmacies", "/drugs"])
 async def test_pages_of_the_catalogue_give_each_entry_once(api: ContractClient, path: str) -> None:
     whole = (await api.get(path, params={"limit": 100})).json()["data"][path[1:]]
-    ids, cursor = [], None
+    ids: list[str] = []
+    cursor = None
     while cursor is not None or not ids:
         query = {"limit": 3} | ({"cursor": cursor} if cursor else {})
         data = (await api.get(path, params=query)).json()["data"]

@@ -55,7 +55,8 @@ async def test_an_order_is_found_by_its_id_in_either_case(api: ContractClient, u
 
 async def test_pages_give_each_of_25_orders_once_and_the_newest_first(api: ContractClient, us: Tenant) -> None:
     order_ids = [await placed(api, us.case_id) for _ in range(25)]
-    pages, cursor = [], None
+    pages: list[list[str]] = []
+    cursor = None
     while cursor is not None or not pages:
         answer = await api.get("/orders", params={"limit": 10} | ({"cursor": cursor} if cursor else {}))
         pages.append([order["id"] for order in answer.json()["data"]["orders"]])
