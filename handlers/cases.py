@@ -7,11 +7,12 @@ from case_orders.auth import Caller
 from case_orders.envelope import JSON, Answer, created, ok, page
 from case_orders.errors import Conflict
 from handlers.lookup import own_case, page_of
-from handlers.placing import place_order
+from handlers.placing import place_order, validate_order
 from handlers.prescribing import upper_country
 from models import Case, Event
 
 ACTIONS = {"PLACE_ORDER": place_order}
+VALIDATIONS = {"PLACE_ORDER": validate_order}
 
 
 def list_cases(
@@ -49,6 +50,9 @@ def list_case_activity(session: Session, caller: Caller, case_id: str, limit: in
     return page("events", [event.as_json() for event in events], str(events[-1].position) if events else None)
 
 
-def perform_case_action(session: Session, caller: Caller, case_id: str, body: JSON) -> Answer:
+def perform_case_action(
+    session: Session, caller: Caller, case_id: str, body: JSON, validate_only: bool = False
+) -> Answer:
     case = own_case(session, caller, case_id)
-    return ACTIONS[body["action"]](session, case, body["order"])
+    action = VALIDATIONS if validate_only else ACTIONS
+    return action[body["action"]](session, case, body["order"])

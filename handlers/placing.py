@@ -10,20 +10,35 @@ from handlers.prescribing import Prescription, upper_country
 from models import Case, Order, PrescriptionItem
 from models.jobs import JobKind
 
+# The nil UUID of RFC 9562: the answer to a validation has the form of the answer to a placement, but no order.
+NO_ORDER = "00000000-0000-0000-0000-000000000000"
+
 
 def place_order(session: Session, case: Case, asked: JSON) -> Answer:
-    prescription = Prescription.look_up(session, case, asked)
-    problems, warnings = prescription.review()
-    if problems:
-        raise Invalid.because(problems)
+    prescription, warnings = _reviewed(session, case, asked)
     order = _new_order(case, prescription, asked)
-    order.warnings = [warning.as_json() for warning in warnings]
+    order.warnings = warnings
     progress.begin(session, order)
     session.add_all(_items(order, asked["prescriptionItems"]))
     enqueue(
         session, JobKind.SUBMIT_ORDER, order.id, organization_id=order.organization_id, destination=order.pharmacy_id
     )
     return ok("Order created successfully", order={"id": order.id})
+
+
+def validate_order(session: Session, case: Case, asked: JSON) -> Answer:
+    """What placing the order would answer; nothing is written."""
+    _, warnings = _reviewed(session, case, asked)
+    return ok("Order is valid; nothing was placed", order={"id": NO_ORDER}, warnings=warnings)
+
+
+def _reviewed(session: Session, case: Case, asked: JSON) -> tuple[Prescription, list[JSON]]:
+    """What the order refers to, and the warnings it earns; raises `Invalid` with every problem."""
+    prescription = Prescription.look_up(session, case, asked)
+    problems, warnings = prescription.review()
+    if problems:
+        raise Invalid.because(problems)
+    return prescription, [warning.as_json() for warning in warnings]
 
 
 def _new_order(case: Case, prescription: Prescription, asked: JSON) -> Order:

@@ -58,10 +58,9 @@ _STYLE = """@media (max-width: 768px) {
 # `cursor` and `createdBefore` a list is empty, and with that of `Idempotency-Key` every order is the first one again.
 _START = """const startOptionalParametersEmpty = () => ({
   statePlugins: { spec: { wrapSelectors: {
-    parameterWithMetaByIdentity: (original) => (state, ...which) => {
-      const parameter = original(state, ...which);
-      const optional = parameter && !parameter.get("required");
-      return optional ? parameter.delete("example").deleteIn(["schema", "example"]) : parameter;
+    parameterWithMetaByIdentity: (original) => (_state, ...which) => {
+      const parameter = original(...which);
+      return parameter.get("required") ? parameter : parameter.delete("example").deleteIn(["schema", "example"]);
     },
   } } },
 });

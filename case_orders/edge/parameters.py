@@ -35,10 +35,16 @@ def _integer(text: str) -> int | str:
     return int(text) if _INTEGER.fullmatch(text) else text
 
 
+def _boolean(text: str) -> bool | str:
+    return {"true": True, "false": False}.get(text, text)
+
+
 def _timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
+# How text becomes a value of a type; text that cannot stays text, and breaks the schema's `type`.
+_READINGS: dict[str, Callable[[str], Any]] = {"integer": _integer, "boolean": _boolean}
 # What a handler is given for a value that obeys its schema.
 _CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {"uuid": lambda text: str(UUID(text)), "date-time": _timestamp}
 
@@ -51,7 +57,7 @@ class Parameter:
     place: str
     required: bool
     schema: Schema
-    is_integer: bool
+    type: str
     format: str | None
     default: Any
 
@@ -63,7 +69,7 @@ class Parameter:
             declared["in"],
             declared.get("required", False),
             Schema(schema),
-            schema.get("type") == "integer",
+            schema["type"],
             schema.get("format"),
             schema.get("default"),
         )
@@ -75,7 +81,7 @@ class Parameter:
             return self.default, missing
         if len(given) > 1:
             return None, Problem(self.name, f"{self.name} must be given once", "not_unique")
-        value = _integer(given[0]) if self.is_integer else given[0]
+        value = _READINGS.get(self.type, str)(given[0])
         for problem in self.schema.problems(value):
             words = problem.message.removeprefix("body ")
             return None, Problem(self.name, f"{self.name} {words}", problem.code)

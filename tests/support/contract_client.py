@@ -5,7 +5,7 @@ It is stricter than the contract itself: a field that the contract does not name
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 
@@ -17,7 +17,7 @@ from case_orders.edge.schema import Schema
 class ContractClient(httpx2.AsyncClient):
     """`operations_answered` collects (operationId, status) of everything this class of client ever saw."""
 
-    operations_answered: set[tuple[str, int]] = set()
+    operations_answered: ClassVar[set[tuple[str, int]]] = set()
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         response = await super().send(request, **options)

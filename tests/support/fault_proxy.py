@@ -102,7 +102,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fa
         await writer.drain()
         sent += len(data)
         if sent == fault.cut_after:
-            return _reset(writer)
+            _reset(writer)
+            return
         if fault.bytes_per_second:
             await asyncio.sleep(1 / fault.bytes_per_second)
 
