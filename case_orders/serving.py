@@ -13,6 +13,7 @@ from case_orders.app import create_app
 from case_orders.db import Database
 from case_orders.demo import example, receiver, rows
 from case_orders.edge.server import listen, make_server
+from case_orders.housekeeping import keep_house
 from case_orders.pharmacies.sandbox.server import serve as serve_sandbox
 from case_orders.pharmacies.signing import new_secret
 from case_orders.processes import child, environment, stop_requested
@@ -106,7 +107,7 @@ def work(settings: Settings) -> int:
         stop = await stop_requested()
         async with open_worker(settings) as worker:
             log.info("working")
-            await worker.run(stop)
+            await asyncio.gather(worker.run(stop), keep_house(worker.database, stop))
         return 0
 
     return uvloop.run(run())

@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool], what: str = "what was waited for"
     """Return as soon as `condition` holds; AssertionError if it takes too long."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():  # noqa: ASYNC110  it is others who change what is looked at
+            while not condition():
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     except TimeoutError:
         raise AssertionError(f"{what} did not come about") from None
@@ -186,7 +186,7 @@ class Clinic:
 
     async def until_sandbox_says(self, order_id: str, **wanted: object) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not wanted.items() <= (await self.sandbox_says(order_id)).items():  # noqa: ASYNC110  as in `until`
+            while not wanted.items() <= (await self.sandbox_says(order_id)).items():
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def until_settled(self, order_id: str) -> None:
