@@ -44,12 +44,14 @@ _PAGE = """<!doctype html>
 _STYLE = """@media (max-width: 768px) {
   .swagger-ui .opblock-tag { flex-wrap: wrap; }
   .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
+  .swagger-ui .opblock-tag .expand-operation { margin-left: auto; }
   .swagger-ui .responses-header { display: none; }
   .swagger-ui .responses-table,
   .swagger-ui .responses-table > tbody,
   .swagger-ui .response,
   .swagger-ui .response > td { display: block; box-sizing: border-box; width: 100%; max-width: 100%; }
-  .swagger-ui .response > td { padding: 5px 0; overflow-wrap: anywhere; }
+  .swagger-ui .response > td { padding: 5px 0; }
+  .swagger-ui .operation-link pre { overflow-wrap: anywhere; white-space: pre-wrap; }
   .swagger-ui .headers-wrapper { overflow-x: auto; }
 }
 """

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shlex
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from case_orders.cli import app
 from case_orders.settings import Settings
 from case_orders.webhooks.delivery import SCHEDULE
 from case_orders.worker import _LONGEST_PAUSE, KINDS
@@ -54,6 +57,19 @@ def test_the_embedded_database_and_the_documents_lie_below_the_data_directory(un
     assert settings.document_store == "file:///srv/data/documents"
 
 
+def test_an_organization_is_set_up_as_the_page_says(
+    tmp_path: Path, untouched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CASE_ORDERS_DATA_DIR", str(tmp_path / "data"))
+    Path("drugs.csv").write_text("code,name,schedule\ndrug-1,Lisinopril,\n")
+    Path("cases.csv").write_text("reference,firstName,lastName\nchart-1,Jane,Doe\n")
+    (block,) = pages.blocks(pages.section(PAGE, "Set up an organization"), "sh")
+    for line in block.splitlines():
+        done = CliRunner().invoke(app, shlex.split(line)[1:], prog_name="case-orders")
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
 def test_the_table_of_jobs_names_every_kind_with_its_attempts() -> None:
     told = [cells for cells in pages.rows(pages.section(PAGE, "At 3 a.m.")) if cells[2].isdecimal()]
     assert {cells[0].strip("`"): int(cells[2]) for cells in told} == {str(kind): KINDS[kind].attempts for kind in KINDS}
@@ -83,6 +99,13 @@ def test_the_events_of_the_logs_are_those_that_the_code_writes() -> None:
     code = [path.read_text() for path in (pages.ROOT / "case_orders").rglob("*.py") if "sandbox" not in path.parts]
     written = {name for text in code for name in re.findall(r'\blog\.\w+\(\s*"([^"]+)"', text)}
     assert told == written
+
+
+def test_the_reasons_that_the_page_quotes_are_those_of_the_code() -> None:
+    quoted = re.findall(r"`(the pharmacy [^`]+|address is [^`]+)`", " ".join(PAGE.split()))
+    code = "".join((pages.ROOT / "case_orders" / p).read_text() for p in ("pharmacies/http.py", "outbound/client.py"))
+    assert len(quoted) > 3
+    assert [reason for reason in quoted if re.sub(r"\d+", "{status}", reason) not in code] == []
 
 
 def test_the_readiness_check_of_jobs_fails_when_the_page_says() -> None:
