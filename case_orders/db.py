@@ -231,7 +231,7 @@ def _engines(url: str) -> tuple[Engine, Engine]:
     }
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_private(Path(parsed.database))
         return _sqlite(url, options, "BEGIN IMMEDIATE"), _sqlite(url, options, "BEGIN", query_only=True)
     engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
@@ -241,6 +241,12 @@ def _engines(url: str) -> tuple[Engine, Engine]:
         **options,
     )
     return engine, engine
+
+
+def _make_private(path: Path) -> None:
+    """The file with health data in it is for its owner alone; SQLite's files beside it take its mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
 
 
 def _sqlite(url: str, options: dict[str, Any], begin: str, query_only: bool = False) -> Engine:

@@ -22,8 +22,9 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Connexion logs what it refuses, values and all; aiohttp and uvicorn log the client's words in their warnings.
-    for name in ("connexion", "aiohttp", "uvicorn"):
+    # Connexion logs what it refuses, values and all; aiohttp and uvicorn log the client's words in their warnings;
+    # Alembic tells of every look at the schema.
+    for name in ("connexion", "aiohttp", "uvicorn", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

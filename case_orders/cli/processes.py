@@ -1,6 +1,8 @@
 """`case-orders serve` and the other commands that run until they are told to stop, and `migrate` before them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,9 @@ from case_orders import migrations
 from case_orders.cli import console
 from case_orders.cli.console import Exit
 from case_orders.cli.database import load_settings, open_database
+from case_orders.db import UNAVAILABLE
+
+OTHER_VERSION = "The database is of another version of case-orders."
 
 Host = Annotated[str, typer.Option(help="The address to listen at.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")]
@@ -39,7 +44,22 @@ def serve(
     settings = load_settings(host=host, port=port)
     if demo and not _is_loopback(settings.host):
         console.fail("--demo listens at a loopback address only: everybody knows the key of the demonstration.")
-    raise typer.Exit(serving.serve(settings, demo=demo, workers=0 if no_worker else workers))
+    with _start_failures_in_words():
+        code = serving.serve(settings, demo=demo, workers=0 if no_worker else workers)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _start_failures_in_words() -> Iterator[None]:
+    """What keeps the service from starting, as a sentence instead of a traceback."""
+    try:
+        yield
+    except CommandError:
+        console.fail(OTHER_VERSION, Exit.UNAVAILABLE)
+    except UNAVAILABLE:
+        console.fail("The database is out of reach.", Exit.UNAVAILABLE)
+    except OSError as error:
+        console.fail(f"Cannot start: {error.strerror}.")
 
 
 def _is_loopback(host: str) -> bool:
@@ -63,7 +83,7 @@ def migrate() -> None:
         try:
             migrations.upgrade(database.engine)
         except CommandError:
-            console.fail("The database is of another version of case-orders.", Exit.UNAVAILABLE)
+            console.fail(OTHER_VERSION, Exit.UNAVAILABLE)
         after = _revision(database.engine)
     console.say(f"The database is at {after}." if before == after else f"The database went from {before} to {after}.")
 

@@ -39,20 +39,21 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-# On a phone Swagger UI lets its table of answers grow to twice the screen, and squeezes what a tag says beside its
-# name. One below the other, both can be read.
+# On a phone Swagger UI lets its table of answers grow to twice the screen, and squeezes what stands beside a heading.
+# One below the other, all of it can be read.
 _STYLE = """@media (max-width: 768px) {
   .swagger-ui .opblock-tag { flex-wrap: wrap; }
   .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
   .swagger-ui .opblock-tag .expand-operation { margin-left: auto; }
+  .swagger-ui .opblock-section-header { flex-wrap: wrap; }
   .swagger-ui .responses-header { display: none; }
   .swagger-ui .responses-table,
   .swagger-ui .responses-table > tbody,
   .swagger-ui .response,
   .swagger-ui .response > td { display: block; box-sizing: border-box; width: 100%; max-width: 100%; }
   .swagger-ui .response > td { padding: 5px 0; }
+  .swagger-ui .headers-wrapper { overflow-wrap: anywhere; }
   .swagger-ui .operation-link pre { overflow-wrap: anywhere; white-space: pre-wrap; }
-  .swagger-ui .headers-wrapper { overflow-x: auto; }
 }
 """
 

@@ -22,6 +22,7 @@ class Submission:
 
     pharmacy: Pharmacy
     order: JSON
+    sent_before: bool
     cancel_requested: bool
 
 
@@ -33,7 +34,7 @@ async def submit_order(context: Context, job: Job) -> None:
     pharmacy = connect(context, submission.pharmacy)
     order_id = submission.order["orderId"]
     try:
-        known = await pharmacy.look_up(order_id) if job.attempt > 1 or submission.cancel_requested else None
+        known = await pharmacy.look_up(order_id) if submission.sent_before or submission.cancel_requested else None
         if known is None and submission.cancel_requested:
             await context.complete(job, lambda session: _cancel(session, order_id, context.settings))
             return
@@ -50,9 +51,9 @@ def _begin(session: Session, job: Job, settings: Settings) -> Submission | None:
         progress.move(session, order, OrderState.PROCESSING)
     if order.status is not OrderState.PROCESSING:
         return None
-    order.sent = True
+    sent_before, order.sent = order.sent, True
     pharmacy = session.get_one(Pharmacy, order.pharmacy_id)
-    return Submission(pharmacy, _for_pharmacy(session, order, settings), order.cancel_requested)
+    return Submission(pharmacy, _for_pharmacy(session, order, settings), sent_before, order.cancel_requested)
 
 
 def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -25,27 +26,26 @@ class EventType(StrEnum):
 
 def announce(session: Session, order: Order, event_type: EventType, **data: Any) -> Event:
     """Write an event of an order: identifiers and states only. Its numbers follow the last one's of case and order."""
-    case = _lock_case(session, order.case_id)
-    case.last_position += 1
     order.last_sequence += 1
     event = Event(
         organization_id=order.organization_id,
         case_id=order.case_id,
-        position=case.last_position,
+        position=_next_position(session, order.case_id),
         order_id=order.id,
         sequence=order.last_sequence,
         type=event_type,
         data={"caseId": order.case_id, "orderId": order.id, "status": order.status} | data,
     )
-    session.add_all([case, order, event])
+    session.add_all([order, event])
     _deliver_to_subscribers(session, event)
     return event
 
 
-def _lock_case(session: Session, case_id: str) -> Case:
-    """The case as it is now, though the session may have read it before another transaction counted it on."""
-    locked = select(Case).where(Case.id == case_id).with_for_update(key_share=True)
-    return session.exec(locked.execution_options(populate_existing=True)).one()
+def _next_position(session: Session, case_id: str) -> int:
+    """The number of the case's next event: counted in the database, where others count too."""
+    count = update(Case).where(col(Case.id) == case_id).values(last_position=Case.last_position + 1)
+    position: int = session.connection().execute(count.returning(col(Case.last_position))).scalar_one()
+    return position
 
 
 def _deliver_to_subscribers(session: Session, event: Event) -> None:

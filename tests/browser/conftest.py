@@ -1,12 +1,16 @@
 """A demonstration that is served for real, and tabs of a real browser."""
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -14,9 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.swagger_page import SwaggerPage
 
 REPORTS = Path(__file__).parents[2] / "reports" / "browser"
-
-# A phone and a desk.
-WIDTHS = (390, 1280)
+_READY_WITHIN_SECONDS = 30
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +34,20 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert process.stdout is not None
         invitation = (re.search(r"http://[\d.:]+", line) for line in process.stdout)
         try:
-            yield next(found[0] for found in invitation if found)
+            url = next(found[0] for found in invitation if found)
+            _wait_for(url)
+            yield url
         finally:
             process.terminate()
+
+
+def _wait_for(url: str) -> None:
+    address, deadline = urlsplit(url), monotonic() + _READY_WITHIN_SECONDS
+    while monotonic() < deadline:
+        with contextlib.suppress(ConnectionError), socket.create_connection((address.hostname, address.port)):
+            return
+        sleep(0.05)
+    raise TimeoutError(url)
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +66,9 @@ def pictures() -> Path:
     return REPORTS
 
 
-@pytest.fixture(params=WIDTHS)
-def width(request: pytest.FixtureRequest) -> int:
-    """The width of the screen in pixels."""
-    width: int = request.param
-    return width
-
-
 @pytest.fixture
 def page(browser: Browser, demonstration: str, width: int) -> Iterator[SwaggerPage]:
-    """Swagger UI, opened in a new tab that keeps nothing from the one before."""
+    """Swagger UI, opened in a new tab as wide as the test says, which keeps nothing from the one before."""
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = SwaggerPage(context.new_page(), demonstration)
     page.open()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import ConsoleMessage, Download, Error, Page, Request
+from playwright.sync_api import ConsoleMessage, Download, Error, Locator, Page, Request
 
 
 class SwaggerPage:
@@ -85,9 +85,10 @@ class Operation:
         download.save_as(path)
         return download.suggested_filename
 
-    def _answer(self) -> Any:
+    def _answer(self) -> Locator:
         return self.block.locator(".live-responses-table .response")
 
     def picture(self, path: Path) -> None:
+        """Keeps what the screen shows around the answer."""
         self._answer().scroll_into_view_if_needed()
-        self.block.screenshot(path=path)
+        self.tab.screenshot(path=path)

@@ -2,12 +2,19 @@ from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
+import pytest
+
 from case_orders.demo.example import API_KEY
 from tests.browser.swagger_page import SwaggerPage
 
 COMPLETED_WITHIN_SECONDS = 30
 
+on_a_phone = pytest.mark.parametrize("width", [390])
+at_a_desk = pytest.mark.parametrize("width", [1280])
+on_both = pytest.mark.parametrize("width", [390, 1280])
 
+
+@on_both
 def test_the_page_says_its_language_its_title_and_what_it_is(page: SwaggerPage, pictures: Path, width: int) -> None:
     page.tab.screenshot(path=pictures / f"docs-{width}.png", full_page=True)
     assert page.tab.locator("html").get_attribute("lang") == "en"
@@ -16,6 +23,7 @@ def test_the_page_says_its_language_its_title_and_what_it_is(page: SwaggerPage, 
     assert page.tab.get_by_text("Place medication orders for the cases of your organization").is_visible()
 
 
+@on_both
 def test_an_order_is_placed_followed_and_its_prescription_saved_without_leaving_the_page(
     page: SwaggerPage, pictures: Path, width: int, tmp_path: Path
 ) -> None:
@@ -61,6 +69,7 @@ def _save(page: SwaggerPage, order_id: str, path: Path) -> None:
     assert len(content) == document["size"]
 
 
+@at_a_desk
 def test_an_optional_parameter_starts_empty(page: SwaggerPage) -> None:
     page.authorize(API_KEY)
     placing, listing = page.operation("performCaseAction"), page.operation("listOrders")
@@ -70,6 +79,7 @@ def test_an_optional_parameter_starts_empty(page: SwaggerPage) -> None:
     assert [order["id"] for order in listing.answer()["data"]["orders"]][:2] == [second, first]
 
 
+@on_a_phone
 def test_every_operation_fits_the_screen(page: SwaggerPage) -> None:
     for block in page.tab.locator(".opblock").all():
         block.locator(".opblock-summary-control").click()

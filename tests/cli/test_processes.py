@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from case_orders.edge import contract
+from case_orders.edge.server import listen
 from case_orders.migrations import heads
 from tests.cli.conftest import Run
 
@@ -81,3 +83,22 @@ def test_the_command_runs_as_a_module_and_its_exit_code_reaches_the_shell(empty_
     command = [sys.executable, "-m", "case_orders", "orders", "list"]
     done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_serving_where_another_listens_says_so_in_a_sentence(run: Run, empty_dir: Path) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        refused = run("serve", "--port", str(taken.getsockname()[1]), code=1)
+    assert refused.stderr == "Cannot start: Address already in use.\n"
+
+
+def test_serving_a_database_of_another_version_says_so_in_a_sentence(run: Run, data_dir: Path) -> None:
+    with sqlite3.connect(data_dir / "case-orders.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    refused = run("serve", "--port", "0", code=4)
+    assert refused.stderr == "The database is of another version of case-orders.\n"
+
+
+def test_the_database_file_is_for_its_owner_alone(run: Run, empty_dir: Path) -> None:
+    run("migrate")
+    assert (empty_dir / "case-orders.db").stat().st_mode & 0o777 == 0o600

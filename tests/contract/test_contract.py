@@ -72,7 +72,7 @@ FAULTS = [
     ("requests_take_no_unknown_fields", "/components/schemas/Prescriber/additionalProperties", REMOVED),
     ("requests_take_no_unknown_fields", "/components/schemas/CustomFields/maxProperties", REMOVED),
     ("every_parameter_and_field_is_described", "/components/schemas/PostalCode/description", REMOVED),
-    ("every_parameter_and_field_is_described", "/components/parameters/Cursor/description", REMOVED),
+    ("every_parameter_and_field_is_described", "/components/parameters/PageCursor/description", REMOVED),
     ("operations_are_named_tagged_and_explained", "/paths/~1drugs/get/operationId", "list_drugs"),
     ("operations_are_named_tagged_and_explained", "/paths/~1drugs/get/tags", ["Catalogue", "Orders"]),
     ("operations_are_named_tagged_and_explained", "/paths/~1drugs/get/tags", ["Drugs"]),
