@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from sqlmodel import Session
@@ -154,7 +155,7 @@ class Worker:
         await asyncio.gather(*under_way, return_exceptions=True)
         for job in under_way.values():
             try:
-                await self.database.write(lambda session, job=job: outbox.release(session, job))  # type: ignore[misc]
+                await self.database.write(partial(outbox.release, job=job))
             except LeaseLost:
                 pass  # it had ended
             except Exception as failure:

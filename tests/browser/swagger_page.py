@@ -47,6 +47,13 @@ class SwaggerPage:
         """One operation, unfolded."""
         return Operation(self.tab, operation_id)
 
+    def unfold_all(self) -> None:
+        """Unfolds every operation."""
+        folded = self.tab.locator(".opblock-summary-control")
+        count = folded.count()
+        folded.evaluate_all("controls => controls.forEach(control => control.click())")
+        self.tab.locator(".operation-tag-content > span > .opblock .responses-inner").nth(count - 1).wait_for()
+
     def overflow(self) -> int:
         """How many pixels of the page lie beyond the right edge of the screen."""
         return int(self.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

@@ -31,9 +31,7 @@ def version(text: str) -> Version:
 def entries(heading: str) -> list[str]:
     """What the changelog says under the heading of a version, or under Unreleased."""
     sections = re.split(r"^## ", CHANGELOG.read_text(), flags=re.MULTILINE)
-    return [
-        line for section in sections if re.match(rf"{re.escape(heading)}\b", section) for line in _items(section)
-    ]
+    return [line for section in sections if re.match(rf"{re.escape(heading)}\b", section) for line in _items(section)]
 
 
 def _items(section: str) -> list[str]:
