@@ -1,10 +1,14 @@
 """The one door through which an order changes: its state, its history and the event that tells of it, together."""
 
+from datetime import timedelta
+
 from sqlmodel import Session, func, select
 
 from case_orders.db import now
+from case_orders.outbox import enqueue
 from case_orders.webhooks.events import EventType, announce
 from models import Order, StatusChange
+from models.jobs import JobKind
 from models.order_states import OrderState, rank
 
 
@@ -34,3 +38,17 @@ def lock(session: Session, order_id: str) -> Order:
     order = select(Order).where(Order.id == order_id).execution_options(populate_existing=True)
     # Rows that refer to the order may be written meanwhile: they do not change it.
     return session.exec(order.with_for_update(key_share=True)).one()
+
+
+def promise(
+    session: Session, order: Order, kind: JobKind, *, subject: str | None = None, delay: timedelta = timedelta()
+) -> None:
+    """Promise a job that speaks to the order's pharmacy; about the order itself unless `subject` says otherwise."""
+    enqueue(
+        session,
+        kind,
+        subject or order.id,
+        organization_id=order.organization_id,
+        destination=order.pharmacy_id,
+        delay=delay,
+    )

@@ -11,7 +11,6 @@ from case_orders.documents.store import DocumentStore
 from case_orders.envelope import Answer, Download, accepted, ok, page
 from case_orders.errors import Conflict, Forbidden
 from case_orders.links import Links
-from case_orders.outbox import enqueue
 from handlers.lookup import own_document, own_order, page_of
 from models import Document, Order
 from models.jobs import JobKind
@@ -64,9 +63,7 @@ def _ask_pharmacy(session: Session, order: Order) -> None:
     if OrderState.CANCEL_REQUESTED in MOVES[order.status]:
         order.resume = order.status
         progress.move(session, order, OrderState.CANCEL_REQUESTED)
-    enqueue(
-        session, JobKind.CANCEL_ORDER, order.id, organization_id=order.organization_id, destination=order.pharmacy_id
-    )
+    progress.promise(session, order, JobKind.CANCEL_ORDER)
 
 
 def list_order_documents(session: Session, caller: Caller, order_id: str) -> Answer:

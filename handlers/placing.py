@@ -5,7 +5,6 @@ from sqlmodel import Session
 from case_orders import progress
 from case_orders.envelope import JSON, Answer, ok
 from case_orders.errors import Invalid
-from case_orders.outbox import enqueue
 from handlers.prescribing import Prescription, upper_country
 from models import Case, Order, PrescriptionItem
 from models.jobs import JobKind
@@ -20,9 +19,7 @@ def place_order(session: Session, case: Case, asked: JSON) -> Answer:
     order.warnings = warnings
     progress.begin(session, order)
     session.add_all(_items(order, asked["prescriptionItems"]))
-    enqueue(
-        session, JobKind.SUBMIT_ORDER, order.id, organization_id=order.organization_id, destination=order.pharmacy_id
-    )
+    progress.promise(session, order, JobKind.SUBMIT_ORDER)
     return ok("Order created successfully", order={"id": order.id})
 
 

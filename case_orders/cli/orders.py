@@ -131,10 +131,4 @@ def replay(order_id: OrderId) -> None:
 
 
 def _submit(session: Session, order: Order) -> None:
-    outbox.enqueue(
-        session,
-        JobKind.SUBMIT_ORDER,
-        order.id,
-        organization_id=order.organization_id,
-        destination=order.pharmacy_id,
-    )
+    progress.promise(session, order, JobKind.SUBMIT_ORDER)

@@ -1,5 +1,6 @@
-"""What people and tools read: Swagger UI at /docs and the contract itself at /openapi.yaml."""
+"""What people and tools read: Swagger UI at /docs, Redoc at /reference and the contract itself at /openapi.yaml."""
 
+from pathlib import Path
 from typing import Any
 
 import swagger_ui_bundle
@@ -10,8 +11,8 @@ from starlette.staticfiles import StaticFiles
 
 from case_orders.edge import contract
 
-# Everything comes from this host: the page works with no internet. Swagger UI styles its elements inline and
-# carries its icons as data.
+# Everything comes from this host: the pages work with no internet. Both style their elements inline and carry their
+# icons as data.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
 )
@@ -19,6 +20,10 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+}
+# Redoc searches in a worker that it makes from its own script.
+_REFERENCE_HEADERS = _HEADERS | {
+    "Content-Security-Policy": _HEADERS["Content-Security-Policy"] + "; worker-src blob:",
 }
 
 _PAGE = """<!doctype html>
@@ -45,7 +50,8 @@ _STYLE = """@media (max-width: 768px) {
   .swagger-ui .opblock-tag { flex-wrap: wrap; }
   .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
   .swagger-ui .opblock-tag .expand-operation { margin-left: auto; }
-  .swagger-ui .opblock-section-header { flex-wrap: wrap; }
+  .swagger-ui .opblock-section-header,
+  .swagger-ui .response-controls { flex-wrap: wrap; }
   .swagger-ui .responses-header { display: none; }
   .swagger-ui .responses-table,
   .swagger-ui .responses-table > tbody,
@@ -75,6 +81,30 @@ SwaggerUIBundle({
 });
 """
 
+# Fonts are those of the reader's machine: Redoc's own would come from elsewhere. So would the picture beside its name,
+# which the policy forbids and Redoc then leaves out.
+_REFERENCE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Orders API reference</title>
+<link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
+<style>body { margin: 0; }</style>
+</head>
+<body>
+<redoc spec-url="/openapi.yaml" native-scrollbars="true" theme='{
+  "typography": {
+    "fontFamily": "system-ui, sans-serif",
+    "headings": { "fontFamily": "system-ui, sans-serif" },
+    "code": { "fontFamily": "ui-monospace, monospace" }
+  }
+}'></redoc>
+<script src="/reference/assets/redoc.standalone.js"></script>
+</body>
+</html>
+"""
+
 
 def _page(_request: Request) -> Response:
     return HTMLResponse(_PAGE, headers=_HEADERS)
@@ -88,6 +118,10 @@ def _start(_request: Request) -> Response:
     return Response(_START, media_type="text/javascript", headers=_HEADERS)
 
 
+def _reference(_request: Request) -> Response:
+    return HTMLResponse(_REFERENCE, headers=_REFERENCE_HEADERS)
+
+
 def _contract(_request: Request) -> Response:
     return Response(contract.text(), media_type="application/yaml", headers=_HEADERS)
 
@@ -95,12 +129,15 @@ def _contract(_request: Request) -> Response:
 def routes() -> Any:
     """An ASGI app for the pages; any other path is a 404."""
     assets = StaticFiles(directory=swagger_ui_bundle.swagger_ui_path)
+    redoc = StaticFiles(directory=Path(__file__).parent / "static" / "redoc")
     return Router(
         [
             Route("/docs", _page),
             Route("/docs/page.css", _style),
             Route("/docs/start.js", _start),
             Mount("/docs/assets", assets),
+            Route("/reference", _reference),
+            Mount("/reference/assets", redoc),
             Route("/openapi.yaml", _contract),
         ],
         redirect_slashes=False,

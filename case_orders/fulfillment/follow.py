@@ -9,7 +9,6 @@ from case_orders.db import now
 from case_orders.envelope import JSON
 from case_orders.fulfillment import reports
 from case_orders.fulfillment.connection import connect, verdict
-from case_orders.outbox import enqueue
 from case_orders.pharmacies.protocol import PharmacyError
 from case_orders.settings import Settings
 from case_orders.work import Again, Context
@@ -63,11 +62,5 @@ def _record(session: Session, order_id: str, standing: JSON | None, context: Con
 def keep_following(session: Session, order: Order, settings: Settings) -> None:
     """Promise to ask about the order later, less often of one that has been under way for long."""
     if _is_open(order):
-        enqueue(
-            session,
-            JobKind.FOLLOW_ORDER,
-            order.id,
-            organization_id=order.organization_id,
-            destination=order.pharmacy_id,
-            delay=max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10),
-        )
+        pause = max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10)
+        progress.promise(session, order, JobKind.FOLLOW_ORDER, delay=pause)

@@ -11,7 +11,6 @@ from sqlmodel import Session, select
 from case_orders import progress
 from case_orders.db import now
 from case_orders.envelope import JSON
-from case_orders.outbox import enqueue
 from case_orders.webhooks.events import EventType, announce
 from case_orders.work import Context
 from models import Document, Job, Order, PharmacyReport
@@ -131,10 +130,4 @@ def name_documents(session: Session, order: Order, named: list[JSON]) -> None:
         session.add(row)
         session.flush()
         order.document_status = DocumentStatus.PENDING
-        enqueue(
-            session,
-            JobKind.FETCH_DOCUMENT,
-            row.id,
-            organization_id=order.organization_id,
-            destination=order.pharmacy_id,
-        )
+        progress.promise(session, order, JobKind.FETCH_DOCUMENT, subject=row.id)

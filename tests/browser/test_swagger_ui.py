@@ -48,9 +48,11 @@ def _follow(page: SwaggerPage, order_id: str, picture: Path) -> None:
     reading = page.operation("getOrder")
     reading.fill("orderId", order_id)
     deadline = monotonic() + COMPLETED_WITHIN_SECONDS
-    while reading.execute() == 200 and reading.answer()["data"]["order"]["status"] != "COMPLETED":
+    state: dict[str, str] = {}
+    while state.get("status") != "COMPLETED" or state.get("documentStatus") != "STORED":
         assert monotonic() < deadline
-    assert reading.answer()["data"]["order"]["status"] == "COMPLETED"
+        assert reading.execute() == 200
+        state = reading.answer()["data"]["order"]
     reading.picture(picture)
 
 
