@@ -33,7 +33,7 @@ def seed(session: Session, *, pharmacy_url: str, request_secret: str, report_sec
         session.add(organization)
         session.flush()
         auth.store_key(session, organization.id, ORGANIZATION, API_KEY)
-        session.add(Case(id=CASE_ID, organization_id=organization.id, reference="chart-2024-0042", patient=PATIENT))
+        session.add(Case(id=CASE_ID, organization_id=organization.id, reference="demonstration", patient=PATIENT))
     for key in session.exec(select(ApiKey).where(ApiKey.sha256 == auth.digest(API_KEY))):
         key.revoked_at = None
         session.add(key)
