@@ -30,4 +30,6 @@ def test_the_table_of_environments_is_toxs() -> None:
     tox.read(pages.ROOT / "tox.ini")
     told = [cells[0].strip("`").removeprefix("tox run -e ") for cells in pages.rows(pages.section(PAGE, "Check"))]
     assert told == [name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")]
-    assert [*told[:-1]] == tox["tox"]["env_list"].split(", ")
+    default = tox["tox"]["env_list"].split(", ")
+    assert told[: len(default)] == default
+    assert len(default) == 4, "as the page says"
