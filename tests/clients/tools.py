@@ -1,6 +1,7 @@
 """The generators of clients, how each is run, and how its client is checked."""
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ TOOLS = [
             *("--output-path", ".", "--overwrite", "--fail-on-warning"),
         ),
         generated="orders_api_client",
-        type_checks=(("mypy", "client.py", "scenario.py", "-p", "orders_api_client"),),
+        type_checks=(("mypy", "client.py", "scenario.py", "orders_api_client"),),
         run=PYTHON,
     ),
     Tool(
@@ -117,7 +118,7 @@ class Client:
     def run(self, command: Command, **environ: str) -> str:
         return self.workshop.run(command, self.folder, **environ)
 
-    def source(self) -> str:
-        """All of the generated code, without documentation and settings."""
-        files = (self.folder / self.tool.generated).rglob("*.py" if self.tool.language == "python" else "*.ts")
-        return "\n".join(file.read_text() for file in files)
+    def names(self) -> set[str]:
+        """Every word of the generated code, and the names of its modules."""
+        files = list((self.folder / self.tool.generated).rglob("*.py" if self.tool.language == "python" else "*.ts"))
+        return {file.stem for file in files}.union(*(re.findall(r"[A-Za-z_]\w*", file.read_text()) for file in files))

@@ -5,8 +5,8 @@ side of the bargain; that the generated code has the types it should have is wha
 """
 
 import hashlib
-import itertools
 import json
+import math
 import os
 import queue
 import threading
@@ -136,6 +136,7 @@ def run(connect: Callable[[str, str], OrdersClient]) -> None:
     download_documents(client, order_id)
     page_through(client, case_id, order, order_id)
     be_refused(client, connect(url, "not-a-key"), case_id, order)
+    expect(404, "not_found", lambda: client.download(order_id, uuid4()))
 
 
 def await_completed(client: OrdersClient, order_id: UUID) -> None:
@@ -171,16 +172,11 @@ def download_documents(client: OrdersClient, order_id: UUID) -> None:
 def page_through(client: OrdersClient, case_id: UUID, order: Json, first_id: UUID) -> None:
     """List the case's orders, newest first, in pages; none is missing and none comes twice."""
     placed = [first_id, *(client.place_order(case_id, order, str(uuid4())) for _ in range(ORDERS - 1))]
-    listed: list[UUID] = []
-    cursor: str | None = None
-    for number in itertools.count(1):
-        page = client.order_page(case_id, PAGE_SIZE, cursor)
-        listed += page.ids
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    assert listed == placed[::-1]
-    assert number == -(-ORDERS // PAGE_SIZE)
+    pages = [client.order_page(case_id, PAGE_SIZE, None)]
+    while cursor := pages[-1].next_cursor:
+        pages.append(client.order_page(case_id, PAGE_SIZE, cursor))
+    assert [order_id for page in pages for order_id in page.ids] == placed[::-1]
+    assert len(pages) == math.ceil(ORDERS / PAGE_SIZE)
 
 
 def be_refused(client: OrdersClient, stranger: OrdersClient, case_id: UUID, order: Json) -> None:
@@ -199,9 +195,10 @@ def be_refused(client: OrdersClient, stranger: OrdersClient, case_id: UUID, orde
 
 def expect(status: int, code: str, call: Callable[[], object], details: list[tuple[str, str]] | None = None) -> None:
     """Make a call that has to be refused so, with these `(path, code)` of its details."""
+    refusal: Refused | None = None
     try:
         call()
     except Refused as refused:
-        assert (refused.status, refused.code, refused.details) == (status, code, details or [])
-        return
-    raise AssertionError(f"{status} {code} was expected")
+        refusal = refused
+    assert refusal is not None, f"{status} {code} was expected"
+    assert (refusal.status, refusal.code, refusal.details) == (status, code, details or [])

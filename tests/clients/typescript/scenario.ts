@@ -114,6 +114,7 @@ export async function run(connect: (url: string, key: string) => OrdersClient): 
   await downloadDocuments(client, orderId);
   await pageThrough(client, caseId, orderId);
   await beRefused(client, connect(url, "not-a-key"), caseId);
+  await expectRefusal(client.download(orderId, randomUUID()), 404, "not_found");
 }
 
 async function awaitCompleted(client: OrdersClient, orderId: string): Promise<void> {
