@@ -85,6 +85,13 @@ def test_the_command_runs_as_a_module_and_its_exit_code_reaches_the_shell(empty_
     assert (done.returncode, done.stdout) == (4, "")
 
 
+@pytest.fixture
+def _logs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process sets up its logs once and for all; this one is the tests'."""
+    monkeypatch.setattr("case_orders.logs.configure", lambda level: None)
+
+
+@pytest.mark.usefixtures("_logs_as_they_are")
 def test_serving_where_another_listens_says_so_in_a_sentence(run: Run, empty_dir: Path) -> None:
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
@@ -92,6 +99,7 @@ def test_serving_where_another_listens_says_so_in_a_sentence(run: Run, empty_dir
     assert refused.stderr == "Cannot start: Address already in use.\n"
 
 
+@pytest.mark.usefixtures("_logs_as_they_are")
 def test_serving_a_database_of_another_version_says_so_in_a_sentence(run: Run, data_dir: Path) -> None:
     with sqlite3.connect(data_dir / "case-orders.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

