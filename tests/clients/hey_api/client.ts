@@ -45,9 +45,7 @@ function connect(url: string, key: string): OrdersClient {
       return accept(await listOrderDocuments({ client, path: { orderId } })).data.documents;
     },
     async download(orderId, documentId) {
-      // The generated check takes the file for a string.
-      const options = { responseValidator: undefined };
-      return accept(await downloadDocument({ client, path: { orderId, documentId }, ...options }));
+      return accept(await downloadDocument({ client, path: { orderId, documentId } }));
     },
     async orderPage(caseId, limit, cursor) {
       const page = accept(await listOrders({ client, query: { caseId, limit, cursor } })).data;
