@@ -116,23 +116,32 @@ def needed(operation: contract.Operation, where: str) -> dict[str, Any]:
     return {p["name"]: p["example"] for p in operation.parameters if p["in"] == where and p.get("required")}
 
 
+def code_of(root: str, request: Any) -> str:
+    return SCHEMAS[root].problems(request)[0].code
+
+
+async def refusal(api: ContractClient, operation: contract.Operation, **sent: Any) -> list[tuple[str, str]]:
+    """The place and the code of each problem in the answer to a request that is good but for what is `sent`."""
+    path, headers, query = (needed(operation, where) for where in ("path", "header", "query"))
+    good = {"params": query} | ({"json": sample(ROOTS[operation.id])} if operation.id in ROOTS else {})
+    sent["params"] = query | sent.get("params", {})
+    answer = await api.request(operation.method.upper(), operation.path.format(**path), headers=headers, **good | sent)
+    assert answer.status_code == 400, answer.text
+    return [(detail["path"], detail["code"]) for detail in answer.json()["details"]]
+
+
 @pytest.mark.parametrize("operation_id", WITH_BODY)
 async def test_a_body_that_breaks_a_rule_answers_400(api: ContractClient, operation_id: str) -> None:
-    operation = contract.operations()[operation_id]
-    path, headers = operation.path.format(**needed(operation, "path")), needed(operation, "header")
     for rule in one_of_each_keyword(operation_id):
         body = put(operation_id, rule.place, broken(rule))
-        answer = await api.request(operation.method.upper(), path, json=body, headers=headers)
-        assert answer.status_code == 400, f"{rule}: {answer.text}"
-        assert [detail["path"] for detail in answer.json()["details"]] == [pointer(rule.blamed)], str(rule)
+        problems = await refusal(api, contract.operations()[operation_id], json=body)
+        assert problems == [(pointer(rule.blamed), code_of(operation_id, body))], str(rule)
 
 
 @pytest.mark.parametrize("root", WITH_QUERY)
 async def test_a_query_parameter_that_breaks_a_rule_answers_400(api: ContractClient, root: str) -> None:
     operation, name = WITH_QUERY[root]
-    path, query = operation.path.format(**needed(operation, "path")), needed(operation, "query")
     for rule in rules(ROOTS[root]):
         if rule.keyword != "type" or rule.value != "string":  # any text is a string
-            answer = await api.get(path, params={**query, name: broken(rule)})
-            assert answer.status_code == 400, f"{rule}: {answer.text}"
-            assert [detail["path"] for detail in answer.json()["details"]] == [name], str(rule)
+            value = "x" if rule.keyword == "type" else broken(rule)
+            assert await refusal(api, operation, params={name: value}) == [(name, code_of(root, value))], str(rule)

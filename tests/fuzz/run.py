@@ -1,8 +1,9 @@
 """Fuzzes a real deployment over HTTP: `python -m tests.fuzz.run [--database KIND] [OPTIONS OF SCHEMATHESIS]`.
 
 For each kind of database it starts the service with its worker, a sandbox pharmacy and a webhook receiver, and has
-schemathesis run against them. It fails unless schemathesis found nothing, every operation succeeded, every link of the
-contract was followed, the service never answered 5xx and is ready still, and a run with a wrong key gets nowhere.
+schemathesis run against them, with the keys of two organizations. It fails unless schemathesis found nothing, every
+operation succeeded, every link of the contract was followed, the service never answered 5xx and is ready still, and a
+run with a wrong key gets nowhere.
 Reports and the service's log go to reports/fuzz/.
 """
 # ruff: noqa: T201  a command speaks
@@ -36,10 +37,14 @@ from tests.fuzz import har
 from tests.fuzz.har import Recorded
 from tests.reliability.deployment import Deployment, deployed
 from tests.support.postgres import ThrowawayPostgres
+from tests.support.world import Tenant, populate
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports" / "fuzz"
 KINDS = ("sqlite", "postgresql")
+
+Keys = dict[str, str]
+"""API keys by whose they are: ours, which requests are sent with, and theirs."""
 
 
 def main(arguments: list[str]) -> int:
@@ -72,34 +77,47 @@ def database_url(kind: str, folder: Path) -> Iterator[str]:
 
 
 async def _fuzz(world: World, options: list[str], reports: Path) -> list[str]:
+    shutil.rmtree(reports, ignore_errors=True)  # what an earlier run left must not be read as this one's
     async with deployed(world.settings.database_url, world.settings.data_dir) as deployment:
-        _lead_to(deployment, world.database)
+        them = Tenant("Another")
+        _furnish(world.database, deployment, them)
         await deployment.service.start()
         await deployment.ready()
         started = time.monotonic()
-        code, recorded = await _schemathesis(deployment, world.key, reports, options)
+        code, recorded = await _schemathesis(deployment, {"us": world.key, "them": them.key}, reports, options)
         _print(recorded, time.monotonic() - started)
         faults = [*_faults_of(code, recorded), *await _faults_of_a_wrong_key(deployment, reports / "wrong-key")]
         shutil.copy(deployment.service.log, reports)
         return faults + await _faults_at_the_end(deployment)
 
 
-def _lead_to(deployment: Deployment, database: Database) -> None:
-    """Lead the example's pharmacy and webhook to those of the deployment."""
+def _furnish(database: Database, deployment: Deployment, them: Tenant) -> None:
+    """Add another organization, and lead pharmacies and webhooks to those of the deployment."""
     with database.transaction() as session:
+        populate(session, them)
         for pharmacy in session.exec(select(Pharmacy)):
             pharmacy.base_url = deployment.pharmacy_url
         for webhook in session.exec(select(Webhook)):
             webhook.url = deployment.receiver.url
 
 
+def _write_keys(path: Path, keys: Keys) -> None:
+    """As Web Fuzzing Commons has it: https://github.com/WebFuzzing/Commons."""
+    header = contract.resolved()["components"]["securitySchemes"]["ApiKey"]["name"]
+    users = [{"name": name, "fixedHeaders": [{"name": header, "value": key}]} for name, key in keys.items()]
+    path.write_text(json.dumps({"auth": users}))
+
+
 async def _schemathesis(
-    deployment: Deployment, key: str, reports: Path, options: list[str]
+    deployment: Deployment, keys: Keys, reports: Path, options: list[str]
 ) -> tuple[int, list[Recorded]]:
-    """The exit code of one run, and what it recorded."""
+    """The exit code of one run with these API keys, and what it recorded."""
+    key_file = deployment.settings.data_dir / "keys.json"
+    _write_keys(key_file, keys)
     variables = {
         "FUZZ_ORIGIN": deployment.url,
-        "FUZZ_KEY": key,
+        "FUZZ_KEY": keys["us"],
+        "FUZZ_KEYS": str(key_file),
         "FUZZ_RECEIVER": deployment.receiver.url,
         "FUZZ_REPORTS": str(reports),
     }
@@ -127,7 +145,8 @@ def _faults_of(code: int, recorded: list[Recorded]) -> list[str]:
 
 async def _faults_of_a_wrong_key(deployment: Deployment, reports: Path) -> list[str]:
     """A run that could not pass with a wrong key cannot have passed on refusals alone."""
-    code, recorded = await _schemathesis(deployment, new_key(), reports, ["--phases", "examples"])
+    keys = {"us": new_key(), "them": new_key()}
+    code, recorded = await _schemathesis(deployment, keys, reports, ["--phases", "examples"])
     with_key = {name for name, operation in contract.operations().items() if operation.needs_key}
     return [] if code and har.never_succeeded(recorded) >= with_key else ["a run with a wrong key passed"]
 
