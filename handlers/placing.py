@@ -18,7 +18,7 @@ def place_order(session: Session, case: Case, asked: JSON) -> Answer:
     order = _new_order(case, prescription, asked)
     order.warnings = warnings
     progress.begin(session, order)
-    session.add_all(_items(order, asked["prescriptionItems"]))
+    session.add_all(_items(order, prescription, asked["prescriptionItems"]))
     progress.promise(session, order, JobKind.SUBMIT_ORDER)
     return ok("Order created successfully", order={"id": order.id})
 
@@ -47,6 +47,7 @@ def _new_order(case: Case, prescription: Prescription, asked: JSON) -> Order:
         case_id=case.id,
         pharmacy_id=prescription.pharmacy.id,
         pharmacy_code=prescription.pharmacy.code,
+        patient=case.patient,
         shipping_address=upper_country(prescription.address),
         patient_health_info=asked.get("patientHealthInfo"),
         prescriber=prescriber | {"address": upper_country(prescriber["address"])},
@@ -57,12 +58,13 @@ def _new_order(case: Case, prescription: Prescription, asked: JSON) -> Order:
     )
 
 
-def _items(order: Order, asked: list[JSON]) -> list[PrescriptionItem]:
+def _items(order: Order, prescription: Prescription, asked: list[JSON]) -> list[PrescriptionItem]:
     return [
         PrescriptionItem(
             order_id=order.id,
             position=position,
             drug_code=item["drugId"],
+            drug=prescription.drugs[item["drugId"]].as_json(),
             direction=item.get("direction"),
             quantity=item["quantity"],
             refill_count=item.get("refillCount"),

@@ -23,6 +23,8 @@ class DocumentStatus(StrEnum):
 class Order(SQLModel, table=True):
     """A medication order. Its state changes only through `case_orders.progress`.
 
+    It holds the patient as the case had it when the order was placed: what was checked is what is submitted.
+
     `furthest` is how far it came on the way to COMPLETED; after a hold or a denied cancel it goes on from there.
     `resume` is where it goes on if a cancel is denied.
     `sent` is whether the pharmacy may know of it: set before the first attempt to submit.
@@ -41,6 +43,7 @@ class Order(SQLModel, table=True):
     pharmacy_id: str = columns.reference("pharmacies.id", index=False)
     pharmacy_code: str = Field(max_length=64)
 
+    patient: dict[str, Any] = columns.json()
     shipping_address: dict[str, Any] = columns.json()
     patient_health_info: dict[str, Any] | None = columns.json(default=None, nullable=True)
     prescriber: dict[str, Any] = columns.json()
@@ -98,13 +101,14 @@ class Order(SQLModel, table=True):
 
 
 class PrescriptionItem(SQLModel, table=True):
-    """One drug of an order; `position` counts from 0."""
+    """One drug of an order; `position` counts from 0. `drug` is what the catalogue said of it when it was placed."""
 
     __tablename__ = "prescription_items"
 
     order_id: str = columns.reference("orders.id", index=False, primary_key=True)
     position: int = Field(primary_key=True)
     drug_code: str = Field(max_length=64)
+    drug: dict[str, Any] = columns.json()
     direction: str | None = Field(default=None, max_length=2000)
     quantity: str = Field(max_length=20)
     refill_count: int | None = None

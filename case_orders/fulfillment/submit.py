@@ -12,7 +12,7 @@ from case_orders.fulfillment.connection import connect, verdict
 from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused, callback_url
 from case_orders.settings import Settings
 from case_orders.work import Context
-from models import Case, Drug, Job, Order, Pharmacy, PrescriptionItem
+from models import Job, Order, Pharmacy, PrescriptionItem
 from models.order_states import FINAL, OrderState
 
 
@@ -62,7 +62,7 @@ def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:
         orderId=order.id,
         callbackUrl=callback_url(settings.public_url, order.pharmacy_id),
         placedAt=rfc3339(order.created_at),
-        patient=session.get_one(Case, order.case_id).patient,
+        patient=order.patient,
         shippingAddress=order.shipping_address,
         patientHealthInfo=order.patient_health_info,
         prescriber=order.prescriber,
@@ -75,15 +75,10 @@ def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:
 
 
 def _items(session: Session, order: Order) -> list[JSON]:
-    rows = (
-        select(PrescriptionItem, Drug)
-        .join(Drug, col(Drug.code) == col(PrescriptionItem.drug_code))
-        .where(PrescriptionItem.order_id == order.id, Drug.organization_id == order.organization_id)
-        .order_by(col(PrescriptionItem.position))
-    )
+    rows = select(PrescriptionItem).where(PrescriptionItem.order_id == order.id)
     return [
-        {key: value for key, value in drug.as_json().items() if key != "id"} | {"refillCount": 0} | item.as_json()
-        for item, drug in session.exec(rows)
+        {name: value for name, value in item.drug.items() if name != "id"} | {"refillCount": 0} | item.as_json()
+        for item in session.exec(rows.order_by(col(PrescriptionItem.position)))
     ]
 
 

@@ -17,7 +17,7 @@ from case_orders.webhooks import events
 from models import Delivery, Document, Event, Order, PrescriptionItem, StatusChange, Webhook
 from models.order_states import OrderState
 from tests.support.orders import documented
-from tests.support.world import Tenant, populate
+from tests.support.world import PATIENT, Tenant, populate
 
 EXAMPLE_IDS = {
     parameter["name"]: parameter["example"]
@@ -79,6 +79,7 @@ def _order(session: Session) -> Event:
         case_id=EXAMPLE_IDS["caseId"],
         pharmacy_id=EXAMPLE_IDS["connectionId"],
         pharmacy_code=asked["pharmacyId"],
+        patient=PATIENT,
         shipping_address=asked["shippingAddress"],
         prescriber=asked["prescriber"],
         diagnosis=asked["diagnosis"],
@@ -90,7 +91,13 @@ def _order(session: Session) -> Event:
     session.flush()
     session.add_all(
         [
-            PrescriptionItem(order_id=order.id, position=0, drug_code="drug-456", quantity="30"),
+            PrescriptionItem(
+                order_id=order.id,
+                position=0,
+                drug_code="drug-456",
+                drug={"id": "drug-456", "name": "Lisinopril"},
+                quantity="30",
+            ),
             StatusChange(order_id=order.id, position=0, status=OrderState.SUBMITTED),
         ]
     )

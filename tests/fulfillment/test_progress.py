@@ -10,7 +10,7 @@ from case_orders.db import Database, new_id
 from models import Case, Order, PharmacyReport
 from tests.support.orders import placement
 from tests.support.postgres import ThrowawayPostgres
-from tests.support.world import ADDRESS, Tenant, populate
+from tests.support.world import ADDRESS, PATIENT, Tenant, populate
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def order(shared: Database) -> Order:
             case_id=tenant.case_id,
             pharmacy_id=tenant.pharmacy_id,
             pharmacy_code="pharmacy-123",
+            patient=PATIENT,
             shipping_address=ADDRESS,
             prescriber=asked["prescriber"],
             diagnosis=asked["diagnosis"],

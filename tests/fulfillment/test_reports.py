@@ -17,7 +17,7 @@ from models import Event, Order, StatusChange
 from models.order_states import FINAL, MOVES, OrderState, rank
 from tests.fulfillment.house import Clinic, House
 from tests.support.orders import placement
-from tests.support.world import ADDRESS
+from tests.support.world import ADDRESS, PATIENT
 
 WAY = ["RECEIVED", "PROCESSING", "SUBMITTED", "ACKNOWLEDGED", "FILLING", "READY", "SHIPPED", "COMPLETED"]
 
@@ -99,6 +99,7 @@ def order(house: House) -> tuple[House, str]:
             case_id=clinic.tenant.case_id,
             pharmacy_id=clinic.tenant.pharmacy_id,
             pharmacy_code="pharmacy-123",
+            patient=PATIENT,
             shipping_address=ADDRESS,
             prescriber=asked["prescriber"],
             diagnosis=asked["diagnosis"],

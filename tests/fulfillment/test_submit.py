@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 
 import httpx2
 import pytest
+from pypdf import PdfReader
+from sqlmodel import Session
 
 from case_orders import outbox, worker
-from models import Job
+from models import Case, Drug, Job
 from models.jobs import JobKind, JobState
 from tests.fulfillment.house import Clinic, House, until
+from tests.fulfillment.test_documents import stored_bytes
 from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET, FaultProxy
 
 WAY = ["RECEIVED", "PROCESSING", "SUBMITTED", "ACKNOWLEDGED", "FILLING", "READY", "SHIPPED", "COMPLETED"]
@@ -171,3 +175,28 @@ async def test_every_report_is_kept_with_what_it_did(clinic: Clinic) -> None:
     await clinic.until(order_id, status="COMPLETED")
     await clinic.until_settled(order_id)
     assert clinic.outcomes(order_id) == ["changed"] * 5
+
+
+async def test_what_was_checked_is_submitted_though_catalogue_and_case_have_changed_since(
+    clinic: Clinic, house: House
+) -> None:
+    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
+        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+        proxy.fault = RESET
+        order_id = await proxied.place()
+
+        def change(session: Session) -> None:
+            drug = session.get_one(Drug, (proxied.tenant.organization_id, "drug-456"))
+            drug.strength, drug.schedule = "20 mg", "II"
+            case = session.get_one(Case, proxied.tenant.case_id)
+            case.patient = case.patient | {"firstName": "Somebody else"}
+            session.add_all([drug, case])
+
+        proxied.in_transaction(change)
+        proxy.fault = NONE
+        await proxied.until(order_id, document_status="STORED")
+    (document,) = proxied.documents(order_id)
+    content = await stored_bytes(proxied, document)
+    prescription = PdfReader(BytesIO(content)).pages[0].extract_text()
+    assert "Jane Doe" in prescription
+    assert "10 mg" in prescription
