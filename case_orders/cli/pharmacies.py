@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from case_orders.cli import console, organizations
-from case_orders.cli.console import AsJson
+from case_orders.cli.console import AsJson, Exit
 from case_orders.cli.database import load_settings, transaction
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
@@ -17,13 +17,15 @@ from case_orders.pharmacies.signing import new_secret
 from case_orders.settings import Settings
 from models import Pharmacy
 
+Code = Annotated[str, typer.Argument(help="The id by which orders name it.")]
+
 app = typer.Typer(help="The pharmacies that an organization's orders go to.", no_args_is_help=True)
 
 
 @app.command()
 def add(
     org: Org,
-    code: Annotated[str, typer.Argument(help="The id by which orders name it.")],
+    code: Code,
     name: Annotated[str, typer.Option(help="Its name.")],
     base_url: Annotated[str, typer.Option(help="Where it answers the pharmacy protocol.")],
     accepts_controlled_substances: Annotated[
@@ -49,6 +51,57 @@ def add(
             accepts_controlled_substances=accepts_controlled_substances,
         )
         session.add(pharmacy)
+    _show_secrets(pharmacy, settings, as_json=as_json)
+
+
+@app.command()
+def update(
+    org: Org,
+    code: Code,
+    name: Annotated[str | None, typer.Option(help="Its new name.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Where it answers from now on.")] = None,
+    accepts_controlled_substances: Annotated[
+        bool | None,
+        typer.Option(
+            "--accepts-controlled-substances/--refuses-controlled-substances",
+            help="Whether it takes the legal signature elsewhere.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a pharmacy; what is not given stays."""
+    settings = load_settings()
+    with transaction() as session:
+        pharmacy = _find(session, org, code)
+        pharmacy.name = name or pharmacy.name
+        pharmacy.base_url = base_url or pharmacy.base_url
+        if accepts_controlled_substances is not None:
+            pharmacy.accepts_controlled_substances = accepts_controlled_substances
+        _check(settings, pharmacy.code, pharmacy.name, pharmacy.base_url)
+        session.add(pharmacy)
+    console.show(_shown(pharmacy, settings), as_json=as_json)
+
+
+@app.command()
+def rotate(org: Org, code: Code, as_json: AsJson = False) -> None:
+    """Replace a pharmacy's secrets and show the new ones, this once.
+
+    The old ones open nothing from now on: reports signed with them are refused, and the pharmacy sends them again.
+    """
+    with transaction() as session:
+        pharmacy = _find(session, org, code)
+        pharmacy.request_secret, pharmacy.report_secret = new_secret(), new_secret()
+        session.add(pharmacy)
+    _show_secrets(pharmacy, load_settings(), as_json=as_json)
+
+
+def _find(session: Session, org: str, code: str) -> Pharmacy:
+    organization = organizations.find(session, org)
+    query = select(Pharmacy).where(Pharmacy.organization_id == organization.id, Pharmacy.code == code)
+    return session.exec(query).one_or_none() or console.fail("The organization has no such pharmacy.", Exit.NOT_FOUND)
+
+
+def _show_secrets(pharmacy: Pharmacy, settings: Settings, *, as_json: bool) -> None:
     secrets = {"requestSecret": pharmacy.request_secret, "reportSecret": pharmacy.report_secret}
     console.show(_shown(pharmacy, settings) | secrets, as_json=as_json)
     console.say("The secrets are shown this once; give them to the pharmacy now.")

@@ -53,3 +53,31 @@ def test_a_private_address_is_taken_where_the_settings_allow_it(
 
 def test_a_code_that_no_order_could_name_is_refused(run: Run, organization: str) -> None:
     run("pharmacies", "add", "Clinic", "no good", "--name", "Corner", "--base-url", URL, code=1)
+
+
+def test_a_pharmacy_is_changed_and_what_is_not_given_stays(json: Json, organization: str) -> None:
+    added = json(*ADD, URL)
+    moved = json("pharmacies", "update", "Clinic", "pharmacy-1", "--base-url", "https://new.example.com")
+    assert moved["baseUrl"] == "https://new.example.com"
+    assert (moved["name"], moved["callbackUrl"]) == (added["name"], added["callbackUrl"])
+    assert json("pharmacies", "update", "Clinic", "pharmacy-1", "--accepts-controlled-substances")[
+        "acceptsControlledSubstances"
+    ]
+
+
+def test_a_change_is_checked_like_a_new_pharmacy(run: Run, organization: str) -> None:
+    run(*ADD, URL)
+    run("pharmacies", "update", "Clinic", "pharmacy-1", "--base-url", "http://10.0.0.1", code=1)
+    run("pharmacies", "update", "Clinic", "pharmacy-2", "--name", "Other", code=3)
+
+
+def test_rotated_secrets_are_new_and_shown_once(
+    json: Json, run: Run, organization: str, transaction: Transaction
+) -> None:
+    added = json(*ADD, URL)
+    rotated = json("pharmacies", "rotate", "Clinic", "pharmacy-1")
+    assert not {added["requestSecret"], added["reportSecret"]} & {rotated["requestSecret"], rotated["reportSecret"]}
+    with transaction() as session:
+        row = session.exec(select(Pharmacy)).one()
+    assert (row.request_secret, row.report_secret) == (rotated["requestSecret"], rotated["reportSecret"])
+    run("pharmacies", "rotate", "Clinic", "pharmacy-2", code=3)
