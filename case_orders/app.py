@@ -20,7 +20,6 @@ def create_app(settings: Settings, database: Database) -> ASGIApp:
     """The application on a database, which stays the caller's to close, and the document store of `settings`."""
     outbound = Outbound(settings.outbound_allow)
     provided = {
-        "settings": settings,
         "documents": DocumentStore.open(settings.document_store),
         "links": Links.from_settings(settings),
         "outbound": outbound,

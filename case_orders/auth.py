@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlmodel import Session, select
 
 from case_orders.db import now
 from case_orders.errors import Unauthorized
 from models import ApiKey
+
+log = structlog.get_logger("case_orders.auth")
 
 SCOPES = frozenset({"cases:read", "cases:write", "orders:read", "orders:write", "documents:read", "webhooks:manage"})
 
@@ -80,5 +83,7 @@ def authenticate(session: Session, key: str) -> Caller:
     """
     row = None if is_mistyped(key) else session.exec(select(ApiKey).where(ApiKey.sha256 == digest(key))).one_or_none()
     if row is None or not row.is_valid_at(now()):
+        if row is not None:
+            log.warning("key refused", organization=row.organization_id, key=row.id)
         raise Unauthorized("API key is not valid", "invalid_api_key")
     return Caller(row.organization_id, row.id, frozenset(row.scopes))

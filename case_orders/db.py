@@ -31,14 +31,27 @@ UNAVAILABLE = (OperationalError, InterfaceError)
 
 _MAX_BATCH = 256
 _READERS = 4
+_PATIENCE_SECONDS = 30
+
+# A server that vanishes without a word is noticed within half a minute; by itself Linux would wait for a quarter of an
+# hour. https://www.postgresql.org/docs/current/libpq-connect.html
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s",
+}
 
 
 class Busy(Exception):
-    """More writes are waiting than the queue holds."""
+    """The database does not keep up: too much waits for it, or a read had to wait for too long."""
 
 
 class Uncertain(Exception):
-    """The commit failed in a way that leaves open whether it happened."""
+    """Whether the write happened is open: its commit failed, or nobody could wait for it any longer."""
 
 
 def now() -> datetime:
@@ -71,6 +84,10 @@ class _Pending:
     work: Work[Any]
     outcome: asyncio.Future[Any]
 
+    @property
+    def is_awaited(self) -> bool:
+        return not self.outcome.cancelled()
+
 
 Outcome = tuple[Any, BaseException | None]
 
@@ -78,9 +95,10 @@ Outcome = tuple[Any, BaseException | None]
 class _Writer:
     """Group commit: runs waiting writes in one transaction. The batch is whatever arrived during the last one."""
 
-    def __init__(self, engine: Engine, most_waiting: int) -> None:
+    def __init__(self, engine: Engine, most_waiting: int, patience_seconds: float) -> None:
         self._engine = engine
         self._most_waiting = most_waiting
+        self._patience_seconds = patience_seconds
         self._waiting: deque[_Pending] = deque()
         self._drain: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
@@ -92,17 +110,20 @@ class _Writer:
         self._waiting.append(pending)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_queue())
-        result: T = await pending.outcome
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                result: T = await pending.outcome
+        except TimeoutError:
+            raise Uncertain from None
         return result
 
     async def _drain_queue(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
-            works = [pending.work for pending in batch]
-            outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, works)
+            outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, batch)
             for pending, (result, failure) in zip(batch, outcomes, strict=True):
-                if pending.outcome.cancelled():
+                if not pending.is_awaited:
                     continue
                 if failure is None:
                     pending.outcome.set_result(result)
@@ -115,43 +136,63 @@ class _Writer:
         self._thread.shutdown()
 
 
-def _commit_together(engine: Engine, works: Sequence[Work[Any]]) -> list[Outcome]:
-    """Run `works` in one transaction; if one breaks the connection or is deadlocked, all run again, each alone."""
+def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
+    """Run a batch in one transaction; if one write breaks the connection or is deadlocked, each half runs again.
+
+    Where no transaction can be begun all fail alike: none of them is to blame, and every new try may take seconds.
+    """
     try:
-        with engine.connect() as connection, _transaction(connection):
-            return [_in_savepoint(connection, work, alone=len(works) == 1) for work in works]
-    except Uncertain as failure:
-        return [(None, failure)] * len(works)
+        connection = _begin(engine)
     except Exception as failure:
-        return [(None, failure)] if len(works) == 1 else [_commit_together(engine, [work])[0] for work in works]
+        return [(None, failure)] * len(batch)
+    try:
+        with _committing(connection):
+            return [_in_savepoint(connection, pending, alone=len(batch) == 1) for pending in batch]
+    except Uncertain as failure:
+        return [(None, failure)] * len(batch)
+    except Exception as failure:
+        if len(batch) == 1:
+            return [(None, failure)]
+    middle = len(batch) // 2
+    return _commit_together(engine, batch[:middle]) + _commit_together(engine, batch[middle:])
+
+
+def _begin(engine: Engine) -> Connection:
+    """A connection with a transaction under way."""
+    connection = engine.connect()
+    try:
+        connection.begin()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
-def _transaction(connection: Connection) -> Iterator[None]:
-    transaction = connection.begin()
-    try:
+def _committing(connection: Connection) -> Iterator[None]:
+    """Commit at the end of the block, undo everything on an error, and give the connection back."""
+    with connection:
         yield
-    except BaseException:
-        transaction.rollback()
-        raise
-    try:
-        transaction.commit()
-    except DBAPIError as failure:
-        # SQLite leaves the transaction open, and whoever got this connection next could not begin another.
-        connection.invalidate()
-        # It may be on disk although the answer was lost: to run it again could store it twice.
-        raise Uncertain from failure
+        try:
+            connection.commit()
+        except DBAPIError as failure:
+            # SQLite leaves the transaction open, and whoever got this connection next could not begin another.
+            connection.invalidate()
+            # It may be on disk although the answer was lost: to run it again could store it twice.
+            raise Uncertain from failure
 
 
-def _in_savepoint(connection: Connection, work: Work[Any], *, alone: bool) -> Outcome:
-    """Run one write; a failure undoes it alone.
+def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> Outcome:
+    """Run one write that is still waited for; a failure undoes it alone.
 
     A database error is met by a second try: after a unique violation it sees the row of whoever came first.
     """
+    if not pending.is_awaited:
+        return None, None
     for last_try in (False, True):
         with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
             try:
-                result = work(session)
+                result = pending.work(session)
                 session.commit()
             except DBAPIError as failure:
                 if failure.connection_invalidated or connection.invalidated or (_is_deadlock(failure) and not alone):
@@ -175,11 +216,17 @@ def _is_deadlock(failure: DBAPIError) -> bool:
 class Database:
     """One process's way to the database. Make one, share it, close it."""
 
-    def __init__(self, url: str, most_waiting: int = 1000) -> None:
-        """`url` is `sqlite:///PATH` or `postgresql://...`."""
+    def __init__(self, url: str, most_waiting: int = 1000, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        """`url` is `sqlite:///PATH` or `postgresql://...`.
+
+        As many writes, and as many reads, may wait as `most_waiting` says, and each of them for `patience_seconds`.
+        """
         self.engine, self._read_engine = _engines(url)
-        self._writer = _Writer(self.engine, most_waiting)
+        self._most_waiting = most_waiting
+        self._patience_seconds = patience_seconds
+        self._writer = _Writer(self.engine, most_waiting, patience_seconds)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="db-reader")
+        self._reading = 0
 
     @property
     def is_sqlite(self) -> bool:
@@ -188,20 +235,36 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction; what it did is durable when this returns.
 
-        `work` may run a second time if the database made the first one fail, so it must have no other effects.
+        `work` may run again if the database made the first run fail, so it must have no other effects.
         Raises what `work` raises, `Busy`, `Uncertain`, or one of `UNAVAILABLE`.
         """
         return await self._writer.run(work)
 
     async def read(self, work: Work[T]) -> T:
-        """Run `work` in a transaction that cannot write."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        """Run `work` on one state of the data, which it cannot change.
+
+        Raises what `work` raises, `Busy`, or one of `UNAVAILABLE`.
+        """
+        if self._reading >= self._most_waiting + _READERS:
+            raise Busy
+        self._reading += 1
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        except TimeoutError:
+            raise Busy from None
+        finally:
+            self._reading -= 1
 
     def _read(self, work: Work[T]) -> T:
-        with self._read_engine.connect() as connection:
-            readonly = connection.execution_options(postgresql_readonly=True)
-            with Session(readonly, expire_on_commit=False) as session:
-                return work(session)
+        with self.snapshot() as session:
+            return work(session)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A session for a command that only looks: it sees one state of the data, and holds nobody up."""
+        with Session(self._read_engine, expire_on_commit=False) as session:
+            yield session
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -237,10 +300,10 @@ def _engines(url: str) -> tuple[Engine, Engine]:
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_size=_READERS + 1,
-        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"},
+        connect_args=_POSTGRESQL,
         **options,
     )
-    return engine, engine
+    return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _make_private(path: Path) -> None:

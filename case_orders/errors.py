@@ -108,6 +108,23 @@ class Unavailable(Refusal):
     status, message = 503, "Service unavailable"
 
 
+def describe(error: BaseException) -> str:
+    """An error's type, and for one of the database its SQLSTATE; never its text, which may hold values."""
+    origin = getattr(error, "orig", None) or error.__cause__ or error
+    state = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None)
+    return type(error).__name__ + (f" {state}" if state else "")
+
+
+def where(error: BaseException) -> str:
+    """Where an error arose, innermost last, as file:line without any text."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(frames[-6:])
+
+
 def not_found(what: str) -> NotFound:
     """The one answer for a resource that is missing or another organization's."""
     return NotFound(f"{what} not found", "not_found")

@@ -6,7 +6,7 @@ import structlog
 
 from case_orders import idempotency
 from case_orders.db import Database
-from case_orders.edge.failures import describe
+from case_orders.errors import describe
 
 log = structlog.get_logger("case_orders.housekeeping")
 

@@ -4,7 +4,9 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from case_orders.errors import describe, where
 
 
 def configure(level: str) -> None:
@@ -14,9 +16,10 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_text_of_exceptions,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=[_first_line, *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -32,3 +35,20 @@ def configure(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _first_line(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Below its first line asyncio puts tasks and callbacks, with the exceptions and values that they hold."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def _without_text_of_exceptions(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Of an exception only its type and place: its text, and those of its causes, may hold values."""
+    given = event.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else given if isinstance(given, BaseException) else None
+    if given and error is None:
+        error = sys.exception()
+    if error is not None:
+        event.update(error=describe(error), where=where(error))
+    return event

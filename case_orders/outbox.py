@@ -6,10 +6,11 @@ ran out commits nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, update
+from sqlalchemy import ColumnElement, and_, delete, func, not_, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -38,23 +39,83 @@ def enqueue(
     return job
 
 
-def claim(
-    session: Session, limit: int, lease: timedelta, under_way: Mapping[str, int], per_destination: int
-) -> list[Job]:
-    """Take up to `limit` due jobs, oldest first, but no more for one destination than `per_destination` in all.
+def ensure(
+    session: Session, kind: JobKind, subject: str, *, organization_id: str, destination: str, delay: timedelta
+) -> None:
+    """Promise a job about `subject` unless one of its kind is still to come; one that was given up lives again.
 
-    `under_way` counts the jobs that this worker has for each destination.
+    A job under way does not count: it may have looked before what is promised now was there.
     """
+    idle = select(Job).where(Job.kind == kind, Job.subject == subject, col(Job.leased_until).is_(None))
+    job = session.exec(idle.order_by(col(Job.state) == JobState.DEAD).limit(1).with_for_update()).one_or_none()
+    if job is None:
+        enqueue(session, kind, subject, organization_id=organization_id, destination=destination, delay=delay)
+    elif job.state is JobState.DEAD:
+        replay(session, job)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Jobs that have a limit in common: those of `kinds` to a destination, of an organization, or all."""
+
+    kinds: frozenset[JobKind]
+    destination: str | None = None
+    organization_id: str | None = None
+
+    def holds(self) -> ColumnElement[bool]:
+        """True of the jobs that belong to it."""
+        conditions: list[ColumnElement[bool]] = [col(Job.kind).in_(self.kinds)]
+        if self.destination is not None:
+            conditions.append(col(Job.destination) == self.destination)
+        if self.organization_id is not None:
+            conditions.append(col(Job.organization_id) == self.organization_id)
+        return and_(*conditions)
+
+
+_ALL = frozenset(JobKind)
+_DELIVERIES = frozenset({JobKind.DELIVER_WEBHOOK})
+_UNHURRIED = _ALL - {JobKind.CANCEL_ORDER}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many jobs one worker may have under way: `jobs` in all, `per_destination` to one of their destinations.
+
+    Customers choose where their webhooks lead to: all deliveries together get half of the room, those of one
+    organization half of that, those to one host half of that again. A quarter of what may go to one pharmacy is kept
+    for cancel requests.
+    """
+
+    jobs: int
+    per_destination: int
+
+    def of(self, job: Job) -> dict[Share, int]:
+        """The shares that a job belongs to, with the limit of each."""
+        if job.kind in _DELIVERIES:
+            return {
+                Share(_DELIVERIES): max(self.jobs // 2, 1),
+                Share(_DELIVERIES, organization_id=job.organization_id): max(self.jobs // 4, 1),
+                Share(_DELIVERIES, job.destination): min(max(self.jobs // 8, 1), self.per_destination),
+            }
+        limits = {Share(_ALL, job.destination): self.per_destination} if job.destination else {}
+        if job.destination and job.kind in _UNHURRIED:
+            limits[Share(_UNHURRIED, job.destination)] = max(self.per_destination * 3 // 4, 1)
+        return limits
+
+
+def claim(session: Session, limits: Limits, lease: timedelta, under_way: Collection[Job] = ()) -> list[Job]:
+    """Take due jobs, oldest first, as many as there is room for beside `under_way`, which this worker has already."""
     moment = now()
-    full = [destination for destination, count in under_way.items() if destination and count >= per_destination]
+    counts = Counter(share for job in under_way for share in limits.of(job))
+    full = {share for job in under_way for share, limit in limits.of(job).items() if counts[share] >= limit}
     due = (
         select(Job)
-        .where(Job.state == JobState.WAITING, col(Job.due_at) <= moment, col(Job.destination).not_in(full))
+        .where(Job.state == JobState.WAITING, col(Job.due_at) <= moment, *(not_(share.holds()) for share in full))
         .order_by(col(Job.due_at))
-        .limit(limit)
+        .limit(limits.jobs - len(under_way))
         .with_for_update(skip_locked=True)
     )
-    taken = _within_limits(session.exec(due).all(), under_way, per_destination)
+    taken = _within(limits, session.exec(due).all(), counts)
     for job in taken:
         job.attempt += 1
         job.due_at = job.leased_until = moment + lease
@@ -63,11 +124,12 @@ def claim(
     return taken
 
 
-def _within_limits(jobs: Collection[Job], under_way: Mapping[str, int], per_destination: int) -> list[Job]:
-    counts, taken = Counter(under_way), []
+def _within(limits: Limits, jobs: Collection[Job], counts: Counter[Share]) -> list[Job]:
+    taken = []
     for job in jobs:
-        if not job.destination or counts[job.destination] < per_destination:
-            counts[job.destination] += 1
+        shares = limits.of(job)
+        if all(counts[share] < limit for share, limit in shares.items()):
+            counts.update(shares.keys())
             taken.append(job)
     return taken
 
@@ -79,8 +141,12 @@ def require_lease(session: Session, job: Job) -> None:
 
 
 def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
-    """True of the stored job while it is this attempt's; one that was put off has the attempt, but no lease."""
-    return (col(Job.id) == job.id, col(Job.attempt) == job.attempt, col(Job.leased_until).is_not(None))
+    """True of the stored job while it is this attempt's.
+
+    The attempt alone does not tell: one that was put off has it still, and one that was replayed or given back gets
+    it again. The lease's end does.
+    """
+    return (col(Job.id) == job.id, col(Job.attempt) == job.attempt, col(Job.leased_until) == job.leased_until)
 
 
 def finish(session: Session, job: Job) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlmodel import Session, func, select
 
 from case_orders.db import now
-from case_orders.outbox import enqueue
+from case_orders.outbox import enqueue, ensure
 from case_orders.webhooks.events import EventType, announce
 from models import Order, StatusChange
 from models.jobs import JobKind
@@ -40,11 +40,16 @@ def lock(session: Session, order_id: str) -> Order:
     return session.exec(order.with_for_update(key_share=True)).one()
 
 
-def promise(
+def promise(session: Session, order: Order, kind: JobKind) -> None:
+    """Promise a job about the order, which speaks to its pharmacy."""
+    enqueue(session, kind, order.id, organization_id=order.organization_id, destination=order.pharmacy_id)
+
+
+def promise_once(
     session: Session, order: Order, kind: JobKind, *, subject: str | None = None, delay: timedelta = timedelta()
 ) -> None:
-    """Promise a job that speaks to the order's pharmacy; about the order itself unless `subject` says otherwise."""
-    enqueue(
+    """The same, unless such a job is still to come; about the order itself unless `subject` says otherwise."""
+    ensure(
         session,
         kind,
         subject or order.id,

@@ -15,9 +15,9 @@ from case_orders.demo import example, receiver, rows
 from case_orders.edge.server import listen, make_server
 from case_orders.housekeeping import keep_house
 from case_orders.pharmacies.sandbox.server import serve as serve_sandbox
-from case_orders.pharmacies.signing import new_secret
 from case_orders.processes import child, environment, stop_requested
 from case_orders.settings import Settings
+from case_orders.signing_secrets import new_secret
 from case_orders.worker import open_worker
 
 log = structlog.get_logger("case_orders.serving")
@@ -69,6 +69,7 @@ def _at_port(settings: Settings, port: int, *, demo: bool) -> Settings:
 async def _start_demo(children: AsyncExitStack, settings: Settings, database: Database) -> None:
     """A sandbox pharmacy as a child, and the rows of the demonstration with the way to it."""
     with database.transaction() as session:
+        rows.require_alone(session)
         known = rows.connection(session)
         url = known.base_url if known else f"http://127.0.0.1:{_free_port()}"
         request_secret = known.request_secret if known else new_secret()

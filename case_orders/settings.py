@@ -1,11 +1,15 @@
 """Everything that an operator can set, read from the environment: `CASE_ORDERS_` and the name in capitals."""
 
 import os
+from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 
 def _default_data_dir() -> Path:
@@ -31,7 +35,7 @@ class Settings(BaseSettings):
 
     outbound_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Networks that are not public and may be called all the same, separated by commas; for development."""
-    link_secret: SecretStr | None = None
+    link_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Signs document links. Without it a key file is made in the data directory; hosts must share one."""
 
     body_seconds: float = Field(default=10, gt=0)
@@ -39,7 +43,7 @@ class Settings(BaseSettings):
     head_seconds: float = Field(default=10, gt=0)
     """How long a request's head may take to arrive, and a connection may be silent before its first request."""
     write_queue: int = Field(default=1000, ge=1)
-    """How many writes may wait for the database; one more is answered with 503."""
+    """How many writes may wait for the database, and how many reads; one more is answered with 503."""
 
     worker_concurrency: int = Field(default=32, ge=1)
     """How many jobs a worker has under way at once."""
@@ -52,9 +56,33 @@ class Settings(BaseSettings):
     follow_seconds: float = Field(default=300, gt=0)
     """After this time without a report the pharmacy is asked about an order."""
 
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, url: str) -> str:
+        with suppress(ArgumentError):
+            parsed = make_url(url)
+            if parsed.database and (parsed.drivername == "sqlite" or parsed.get_backend_name() == "postgresql"):
+                return url
+        raise ValueError("it must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
 
     @field_validator("outbound_allow", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("outbound_allow")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for network in networks:
+                ip_network(network)
+        except ValueError:  # its own words hold the value
+            raise ValueError("each must be a network in CIDR form, such as 10.1.0.0/16") from None
+        return networks
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level

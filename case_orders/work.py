@@ -21,9 +21,9 @@ from models import Job
 
 
 class Again(Exception):
-    """The job did not succeed and may succeed later: after `delay`, or after what its kind says."""
+    """The job did not succeed and may succeed later: after the pause of its attempt, and not before `delay`."""
 
-    def __init__(self, reason: str, delay: timedelta | None = None) -> None:
+    def __init__(self, reason: str, delay: timedelta = timedelta()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.delay = delay

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from sqlmodel import Session
 from case_orders import outbox
 from case_orders.db import Database
 from case_orders.documents import DocumentStore
-from case_orders.edge.failures import describe
-from case_orders.fulfillment import cancel, documents, follow, reports, submit
+from case_orders.errors import describe
+from case_orders.fulfillment import cancel, documents, follow, submit
 from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.outbox import LeaseLost
@@ -49,7 +48,7 @@ class Kind:
 KINDS = {
     JobKind.SUBMIT_ORDER: Kind(submit.submit_order, 60, 24, submit.fail_order),
     JobKind.FOLLOW_ORDER: Kind(follow.follow_order, 60, 48),
-    JobKind.APPLY_REPORT: Kind(reports.apply_report, 30, 12),
+    JobKind.APPLY_REPORT: Kind(follow.apply_report, 30, 12),
     JobKind.CANCEL_ORDER: Kind(cancel.cancel_order, 60, 48),
     JobKind.FETCH_DOCUMENT: Kind(documents.fetch_document, 90, 12, documents.fail_document),
     JobKind.DELIVER_WEBHOOK: Kind(delivery.deliver_webhook, 60, len(delivery.SCHEDULE) + 1, delivery.fail_delivery),
@@ -90,13 +89,12 @@ class Worker:
 
     async def _start_due_jobs(self) -> bool:
         """Claim as many due jobs as there is room for; whether there were any."""
-        room = self.settings.worker_concurrency - len(self._running)
-        if room == 0 or await self.database.read(outbox.oldest_due) is None:
+        under_way = list(self._running.values())
+        limits = outbox.Limits(self.settings.worker_concurrency, self.settings.worker_per_destination)
+        if len(under_way) >= limits.jobs or await self.database.read(outbox.oldest_due) is None:
             return False
-        under_way = Counter(job.destination for job in self._running.values())
         lease = timedelta(seconds=self.settings.lease_seconds)
-        per_destination = self.settings.worker_per_destination
-        jobs = await self.database.write(lambda s: outbox.claim(s, room, lease, under_way, per_destination))
+        jobs = await self.database.write(lambda session: outbox.claim(session, limits, lease, under_way))
         for job in jobs:
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job
@@ -134,7 +132,7 @@ class Worker:
 
         def act(session: Session) -> None:
             if isinstance(verdict, Again) and job.attempt < kind.attempts:
-                outbox.retry(session, job, verdict.reason, verdict.delay or _backoff(job.attempt))
+                outbox.retry(session, job, verdict.reason, max(verdict.delay, _backoff(job.attempt)))
             else:
                 outbox.bury(session, job, verdict.reason)
                 kind.on_dead(session, job, verdict.reason)

@@ -1,5 +1,6 @@
 """Orders: how far they have come, their documents, and asking for one to be canceled."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -7,9 +8,9 @@ from sqlmodel import Session, col, select
 from case_orders import progress
 from case_orders.auth import Caller
 from case_orders.db import now
-from case_orders.documents.store import DocumentStore
+from case_orders.documents import DocumentStore, StoreUnavailable
 from case_orders.envelope import Answer, Download, accepted, ok, page
-from case_orders.errors import Conflict, Forbidden
+from case_orders.errors import Conflict, Forbidden, unavailable
 from case_orders.links import Links
 from handlers.lookup import own_document, own_order, page_of
 from models import Document, Order
@@ -90,6 +91,11 @@ def download_document_by_link(
 
 def _download(document: Document, documents: DocumentStore) -> Download:
     assert document.size is not None  # it is stored
-    return Download(
-        document.file_name, document.content_type, document.size, lambda: documents.get(document.storage_key)
-    )
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            return await documents.get(document.storage_key)
+        except StoreUnavailable:
+            raise unavailable() from None
+
+    return Download(document.file_name, document.content_type, document.size, chunks)

@@ -2,6 +2,7 @@
 
 from sqlmodel import Session, select
 
+from case_orders.db import Database
 from case_orders.envelope import JSON, Answer, accepted
 from case_orders.errors import Unauthorized, not_found
 from case_orders.outbox import enqueue
@@ -10,8 +11,8 @@ from models import Order, Pharmacy, PharmacyReport
 from models.jobs import JobKind
 
 
-def receive_pharmacy_event(
-    session: Session,
+async def receive_pharmacy_event(
+    database: Database,
     connection_id: str,
     webhook_id: str,
     webhook_timestamp: str,
@@ -20,15 +21,18 @@ def receive_pharmacy_event(
     raw_body: bytes,
 ) -> Answer:
     headers = {"webhook-id": webhook_id, "webhook-timestamp": webhook_timestamp, "webhook-signature": webhook_signature}
-    pharmacy = session.get(Pharmacy, connection_id)
+    # Before anything waits in the queue of writes: whoever cannot sign must not fill it.
+    pharmacy = await database.read(lambda session: session.get(Pharmacy, connection_id))
     if pharmacy is None or not verify_report([pharmacy.report_secret], headers, raw_body):
         raise Unauthorized("Signature is not valid", "invalid_signature")
-    if session.get(PharmacyReport, (pharmacy.id, webhook_id)) is None:
-        _store(session, pharmacy, webhook_id, body)
+    await database.write(lambda session: _store(session, pharmacy, webhook_id, body))
     return accepted("Report accepted")
 
 
 def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:
+    """Keep the report with the job to apply it, unless it came before."""
+    if session.get(PharmacyReport, (pharmacy.id, message_id)) is not None:
+        return
     order_id = body["orderId"].lower()
     known = select(Order.organization_id).where(Order.id == order_id, Order.pharmacy_id == pharmacy.id)
     if session.exec(known).one_or_none() is None:

@@ -17,6 +17,10 @@ from models import Case, Drug, Organization, Pharmacy
 MOST_REFILLS = {"II": (0, "21 CFR 1306.12"), "III": (5, "21 CFR 1306.22"), "IV": (5, "21 CFR 1306.22")}
 # A prescription for a schedule III or IV drug may not be filled more than six months after its date: 21 CFR 1306.22.
 SIX_MONTHS = timedelta(days=184)
+# A prescription is issued when it is written and signed (21 CFR 1306.05); the later ones here stand in.
+DATES = ("dateWritten", "dateSigned", "datePrescribed")
+# Where the day begins first it is 14 hours ahead of UTC.
+AHEAD = timedelta(hours=14)
 
 
 def upper_country(address: JSON) -> JSON:
@@ -108,10 +112,16 @@ class Prescription:
             yield _problem(("order", "prescriber", "dea"), words, "dea_check_digit")
 
     def _age(self) -> Iterator[Problem]:
-        written = self.asked.get("dateWritten")
-        if written is not None and now().date() - date.fromisoformat(written[:10]) > SIX_MONTHS:
-            words = "must not be more than six months ago for a schedule III or IV drug (21 CFR 1306.22)"
-            yield _problem(("order", "dateWritten"), words, "prescription_too_old")
+        for name, day in list(self._dates())[:1]:
+            if now().date() - day > SIX_MONTHS:
+                words = "must not be more than six months ago for a schedule III or IV drug (21 CFR 1306.22)"
+                yield _problem(("order", name), words, "prescription_too_old")
+
+    def _dates(self) -> Iterator[tuple[str, date]]:
+        """The dates that were given, the one that counts first."""
+        for name in DATES:
+            if name in self.asked:
+                yield name, date.fromisoformat(self.asked[name][:10])
 
     def _doubts(self) -> Iterator[Problem]:
         prescriber = self.asked["prescriber"]
@@ -121,3 +131,6 @@ class Prescription:
             yield _problem(("order", "prescriber", "dea"), "has a wrong check digit", "dea_check_digit")
         if not is_phone_number(prescriber["phoneNumber"]):
             yield _problem(("order", "prescriber", "phoneNumber"), "is not a number that exists", "phone_number")
+        for name, day in self._dates():
+            if day > (now() + AHEAD).date():
+                yield _problem(("order", name), "is in the future", "date_in_future")

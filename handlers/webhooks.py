@@ -3,19 +3,20 @@
 from collections import defaultdict
 from datetime import timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from case_orders.auth import Caller
 from case_orders.db import now
 from case_orders.envelope import JSON, Answer, accepted, created, no_content, ok, page
 from case_orders.errors import Conflict, Invalid, Problem
 from case_orders.outbound import Blocked, Outbound
+from case_orders.signing_secrets import new_secret
 from case_orders.webhooks import events
-from case_orders.webhooks.signing import new_secret
 from handlers.lookup import own_delivery, own_webhook, page_of
 from models import Attempt, Delivery, Webhook
 
 OLD_SECRET_VALID_FOR = timedelta(hours=24)
+MOST_WEBHOOKS = 50
 
 
 def list_webhooks(session: Session, caller: Caller, limit: int, cursor: str | None = None) -> Answer:
@@ -26,6 +27,7 @@ def list_webhooks(session: Session, caller: Caller, limit: int, cursor: str | No
 
 def create_webhook(session: Session, caller: Caller, body: JSON, outbound: Outbound) -> Answer:
     _require_reachable(outbound, body["url"])
+    _require_room(session, caller)
     webhook = Webhook(
         organization_id=caller.organization_id,
         url=body["url"],
@@ -38,6 +40,14 @@ def create_webhook(session: Session, caller: Caller, body: JSON, outbound: Outbo
     session.add(webhook)
     location = f"/webhooks/{webhook.id}"
     return created("Webhook created successfully", location, webhook=webhook.as_json(), secret=webhook.secret)
+
+
+def _require_room(session: Session, caller: Caller) -> None:
+    """Every event is written once for each webhook, so their number is what one event may cost."""
+    # Two that come at once may both find room: no harm, and no lock.
+    query = select(func.count()).select_from(Webhook).where(Webhook.organization_id == caller.organization_id)
+    if session.exec(query).one() >= MOST_WEBHOOKS:
+        raise Conflict(f"Organization already has {MOST_WEBHOOKS} webhooks", "too_many_webhooks")
 
 
 def _require_reachable(outbound: Outbound, url: str) -> None:
@@ -56,11 +66,13 @@ def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON
     webhook = own_webhook(session, caller, webhook_id)
     if "url" in body:
         _require_reachable(outbound, body["url"])
+    if "active" in body:
+        webhook.inactive_reason = None
+    if "active" in body or body.get("url", webhook.url) != webhook.url:
+        webhook.failing_since = webhook.failed_at = None
     columns = {"dataMode": "data_mode", "documentMode": "document_mode"}
     for name, value in body.items():
         setattr(webhook, columns.get(name, name), value)
-    if "active" in body:
-        webhook.inactive_reason = webhook.failing_since = None
     session.add(webhook)
     return ok("Webhook updated successfully", webhook=webhook.as_json())
 
@@ -72,7 +84,10 @@ def delete_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
 
 def rotate_webhook_secret(session: Session, caller: Caller, webhook_id: str) -> Answer:
     webhook = own_webhook(session, caller, webhook_id)
-    webhook.previous_secret, webhook.previous_secret_until = (webhook.secret, now() + OLD_SECRET_VALID_FOR)
+    moment = now()
+    # A rotation whose answer was lost is repeated: the endpoint knows the secret before both, and that one stays.
+    if len(webhook.secrets_at(moment)) == 1:
+        webhook.previous_secret, webhook.previous_secret_until = (webhook.secret, moment + OLD_SECRET_VALID_FOR)
     webhook.secret = new_secret()
     session.add(webhook)
     return ok("Secret rotated successfully", webhook=webhook.as_json(), secret=webhook.secret)

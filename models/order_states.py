@@ -55,21 +55,24 @@ def rank(state: OrderState) -> int:
     return _WAY.index(state) if state in _WAY else -1
 
 
-def is_onward(reported: OrderState, *, current: OrderState, furthest: OrderState) -> bool:
+def is_onward(reported: OrderState, *, current: OrderState, furthest: OrderState, late: bool = False) -> bool:
     """Whether a pharmacy's report moves an order that is in `current` and had come as far as `furthest`.
 
     A step may be skipped (SUBMITTED, then SHIPPED); a state behind changes nothing. From ON_HOLD the order goes on
-    where it was or further.
+    where it was or further. A `late` report is of something that happened before what was reported already: it neither
+    begins a hold nor ends one, unless it tells of what cannot be undone.
     """
     if current in FINAL or reported == current:
         return False
     if reported is _S.REJECTED:
         return True
     if reported is _S.ON_HOLD:
-        return _S.ON_HOLD in MOVES[current]
+        return not late and _S.ON_HOLD in MOVES[current]
     if rank(reported) < 0:
         return False
-    return rank(reported) >= rank(furthest) if current is _S.ON_HOLD else rank(reported) > rank(furthest)
+    if current is _S.ON_HOLD:
+        return rank(reported) >= rank(furthest) and (is_irreversible(reported) or not late)
+    return rank(reported) > rank(furthest)
 
 
 def is_irreversible(state: OrderState) -> bool:

@@ -27,7 +27,9 @@ class Order(SQLModel, table=True):
 
     `furthest` is how far it came on the way to COMPLETED; after a hold or a denied cancel it goes on from there.
     `resume` is where it goes on if a cancel is denied.
-    `sent` is whether the pharmacy may know of it: set before the first attempt to submit.
+    `sent` is whether the pharmacy may know of it: set before the first attempt to submit; `sent_at` is when the last
+    one began.
+    `cancel_requested` is whether the pharmacy has yet to answer a cancel request.
     """
 
     __tablename__ = "orders"
@@ -57,6 +59,7 @@ class Order(SQLModel, table=True):
     furthest: OrderState = Field(default=OrderState.RECEIVED, max_length=20)
     document_status: DocumentStatus = Field(default=DocumentStatus.PENDING, max_length=10)
     sent: bool = False
+    sent_at: datetime | None = columns.maybe_moment()
     cancel_requested: bool = False
     resume: OrderState | None = Field(default=None, max_length=20)
     pharmacy_reference: str | None = Field(default=None, max_length=100)

@@ -32,6 +32,7 @@ class Webhook(SQLModel, table=True):
     active: bool = True
     inactive_reason: str | None = Field(default=None, max_length=200)
     failing_since: datetime | None = columns.maybe_moment()
+    failed_at: datetime | None = columns.maybe_moment()
     created_at: datetime = columns.moment()
 
     def secrets_at(self, moment: datetime) -> list[str]:

@@ -1,6 +1,8 @@
 """The one door to the database: shared commits, private failures, and what `write` promises when it returns."""
 
 import asyncio
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,12 +15,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import Session, col, select, update
 
 from case_orders import migrations
 from case_orders.db import Busy, Database, Uncertain, new_id, now
 from models import Organization
+from tests.support.postgres import ThrowawayPostgres
 
 
 @pytest.fixture
@@ -184,6 +187,100 @@ async def test_more_writes_than_the_queue_holds_are_refused(url: str) -> None:
     await asyncio.gather(*waiting)
     assert names(database) == {"a", "b"}
     await database.close()
+
+
+@pytest.mark.parametrize("kind", ["reads", "writes"])
+async def test_nobody_waits_for_the_database_longer_than_its_patience(url: str, kind: str) -> None:
+    database = Database(url, patience_seconds=0.05)
+    go = threading.Event()
+    call, failure = (database.read, Busy) if kind == "reads" else (database.write, Uncertain)
+    with pytest.raises(failure):
+        await call(lambda _session: go.wait(10))
+    go.set()
+    await database.close()
+
+
+async def test_a_write_for_which_nobody_waits_any_longer_is_not_begun(url: str, theirs: Database) -> None:
+    database = Database(url, patience_seconds=0.05)
+    go = threading.Event()
+    occupying = asyncio.ensure_future(database.write(lambda _session: go.wait(10)))
+    await asyncio.sleep(0)
+    with pytest.raises(Uncertain):
+        await database.write(naming("late"))
+    go.set()
+    await asyncio.gather(occupying, return_exceptions=True)
+    await database.close()
+    assert names(theirs) == set()
+
+
+async def test_more_reads_than_may_wait_are_refused(url: str) -> None:
+    database = Database(url, most_waiting=1)
+    go = threading.Event()
+    reads = [asyncio.ensure_future(database.read(lambda _session: go.wait(10))) for _ in range(6)]
+    refused, _ = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+    assert [type(read.exception()) for read in refused] == [Busy]
+    go.set()
+    assert (await asyncio.gather(*reads, return_exceptions=True)).count(True) == 5
+    await database.close()
+
+
+async def test_a_database_that_is_away_is_asked_once_for_all_who_wait() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:9/nothing")
+    asked: list[None] = []
+
+    def count(*_arguments: object) -> None:
+        asked.append(None)
+
+    event.listen(database.engine, "do_connect", count)
+    outcomes = await asyncio.gather(*(database.write(naming("a")) for _ in range(50)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {OperationalError}
+    assert len(asked) == 1
+    await database.close()
+
+
+async def test_a_write_that_breaks_the_connection_fails_alone(postgres: ThrowawayPostgres) -> None:
+    ours = Database(postgres.create_database())
+    migrations.upgrade(ours.engine)
+
+    def break_off(session: Session) -> None:
+        session.connection().execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with occupied_writer(ours):
+        writes = [asyncio.ensure_future(ours.write(work)) for work in (naming("a"), break_off, naming("b"))]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), OperationalError, type(None)]
+    assert names(ours) == {"a", "b"}
+    await ours.close()
+
+
+def test_a_postgresql_that_vanishes_is_noticed_within_half_a_minute(postgres: ThrowawayPostgres) -> None:
+    database = Database(postgres.create_database())
+    with database.engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as tcp:
+            idle, interval, count, unanswered = (
+                tcp.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+    database.dispose()
+    assert idle + interval * count < 30
+    assert 0 < unanswered < 30_000
+
+
+async def test_a_read_sees_one_state_of_the_data(ours: Database, theirs: Database) -> None:
+    def look(session: Session) -> list[int]:
+        counts = [len(session.exec(select(Organization.id)).all())]
+        with theirs.transaction() as other:
+            other.add(Organization(name="added meanwhile"))
+        return [*counts, len(session.exec(select(Organization.id)).all())]
+
+    assert await ours.read(look) == [0, 0]
+    assert names(ours) == {"added meanwhile"}
 
 
 async def test_a_caller_who_stops_waiting_harms_nobody(ours: Database) -> None:

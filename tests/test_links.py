@@ -7,13 +7,14 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from case_orders.db import new_id, now
 from case_orders.links import VALID_FOR, Links
 from case_orders.settings import Settings
 
-LINKS = Links(b"a secret", "https://api.example.com/")
+SECRET = "a secret of thirty-two characters"
+LINKS = Links(SECRET.encode(), "https://api.example.com/")
 
 
 def parts(url: str) -> tuple[str, int, str]:
@@ -47,10 +48,16 @@ def test_a_signature_fits_one_document_and_one_secret(other: Links) -> None:
 
 
 def test_the_secret_of_the_settings_signs(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, link_secret=SecretStr("a secret"), public_url="https://api.example.com")
+    settings = Settings(data_dir=tmp_path, link_secret=SecretStr(SECRET), public_url="https://api.example.com")
     moment = now()
     assert Links.from_settings(settings).url("a-document", moment) == LINKS.url("a-document", moment)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("secret", ["", "guessed", "x" * 31])
+def test_a_secret_that_can_be_guessed_is_refused(secret: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(link_secret=SecretStr(secret))
 
 
 def test_without_one_a_secret_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -37,13 +37,18 @@ def organization_id(database: Database) -> str:
 def promise(database: Database, organization_id: str) -> Callable[..., str]:
     """Enqueue a job; its id."""
 
-    def promise(destination: str = "", delay: timedelta = timedelta()) -> str:
+    def promise(
+        destination: str = "",
+        delay: timedelta = timedelta(),
+        kind: JobKind = JobKind.SUBMIT_ORDER,
+        owner: str = organization_id,
+    ) -> str:
         with database.transaction() as session:
             job = outbox.enqueue(
                 session,
-                JobKind.FETCH_DOCUMENT,
+                kind,
                 new_id(),
-                organization_id=organization_id,
+                organization_id=owner,
                 destination=destination,
                 delay=delay,
             )
@@ -52,9 +57,11 @@ def promise(database: Database, organization_id: str) -> Callable[..., str]:
     return promise
 
 
-def claim(database: Database, limit: int = 10, lease: timedelta = MINUTE, cap: int = 10, **under_way: int) -> list[Job]:
+def claim(
+    database: Database, limit: int = 20, lease: timedelta = MINUTE, cap: int = 20, under_way: Collection[Job] = ()
+) -> list[Job]:
     with database.transaction() as session:
-        return outbox.claim(session, limit, lease, under_way, cap)
+        return outbox.claim(session, outbox.Limits(limit, cap), lease, under_way)
 
 
 def ids(jobs: list[Job]) -> list[str]:
@@ -139,10 +146,30 @@ def test_a_job_that_was_put_off_is_no_longer_held(end: str, database: Database, 
         ENDS[end](session, job)
 
 
+@pytest.mark.parametrize("end", ENDS)
+def test_whoever_slept_while_the_job_was_given_up_and_replayed_does_not_hold_it(
+    end: str, database: Database, promise: Callable[..., str]
+) -> None:
+    """The replayed job is at its first attempt again, as the sleeper's was."""
+    promise()
+    (stale,) = claim(database, lease=EXPIRED)
+    (other,) = claim(database)
+    with database.transaction() as session:
+        outbox.bury(session, other, "it never worked")
+    with database.transaction() as session:
+        outbox.replay(session, session.get_one(Job, stale.id))
+    (held,) = claim(database)
+    assert held.attempt == stale.attempt
+    with pytest.raises(LeaseLost), database.transaction() as session:
+        ENDS[end](session, stale)
+    with database.transaction() as session:
+        outbox.finish(session, held)
+
+
 def test_no_destination_gets_more_jobs_than_its_limit(database: Database, promise: Callable[..., str]) -> None:
     for destination in ["pharmacy"] * 5 + ["other"] * 2 + [""] * 4:
         promise(destination)
-    assert Counter(job.destination for job in claim(database, limit=20, cap=3)) == {"pharmacy": 3, "other": 2, "": 4}
+    assert Counter(job.destination for job in claim(database, cap=4)) == {"pharmacy": 3, "other": 2, "": 4}
 
 
 def test_jobs_under_way_count_for_the_limit_of_their_destination(
@@ -150,8 +177,11 @@ def test_jobs_under_way_count_for_the_limit_of_their_destination(
 ) -> None:
     for destination in ["pharmacy"] * 5 + ["other"]:
         promise(destination)
-    assert [job.destination for job in claim(database, cap=3, pharmacy=2)] == ["pharmacy", "other"]
-    assert claim(database, cap=3, pharmacy=3) == []
+    held = claim(database, limit=2, cap=4)
+    assert [job.destination for job in held] == ["pharmacy"] * 2
+    held += claim(database, cap=4, under_way=held)
+    assert [job.destination for job in held] == ["pharmacy"] * 3 + ["other"]
+    assert claim(database, cap=4, under_way=held) == []
 
 
 def test_a_destination_with_many_jobs_does_not_keep_others_from_being_found(
@@ -159,8 +189,72 @@ def test_a_destination_with_many_jobs_does_not_keep_others_from_being_found(
 ) -> None:
     for destination in ["pharmacy"] * 5 + ["other"]:
         promise(destination)
-    claim(database, limit=2, cap=2)
-    assert [job.destination for job in claim(database, limit=2, cap=2, pharmacy=2)] == ["other"]
+    held = claim(database, limit=2, cap=3)
+    assert [job.destination for job in claim(database, limit=4, cap=3, under_way=held)] == ["other"]
+
+
+def test_a_cancel_finds_room_at_a_pharmacy_that_is_asked_about_many_orders(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    for _ in range(20):
+        promise("pharmacy", kind=JobKind.FOLLOW_ORDER)
+    asked = claim(database, cap=8)
+    assert len(asked) == 6
+    canceling = [promise("pharmacy", kind=JobKind.CANCEL_ORDER) for _ in range(3)]
+    assert ids(claim(database, cap=8, under_way=asked)) == canceling[:2]
+
+
+def test_deliveries_get_half_of_the_room_an_organization_half_of_that_and_a_host_half_of_that_again(
+    database: Database, promise: Callable[..., str], organization_id: str
+) -> None:
+    with database.transaction() as session:
+        others = [Organization(name=f"Other {number}") for number in range(2)]
+        session.add_all(others)
+        owners = [organization_id, *(other.id for other in others)]
+    for owner in owners:
+        for host in "aaabbbccc":
+            promise(f"{host}-{owner}.example", kind=JobKind.DELIVER_WEBHOOK, owner=owner)
+    held: list[Job] = []
+    while more := claim(database, limit=16, under_way=held):
+        held += more
+    assert Counter(job.organization_id for job in held) == {owners[0]: 4, owners[1]: 4}
+    assert set(Counter(job.destination for job in held).values()) == {2}
+    applying = promise(kind=JobKind.APPLY_REPORT)
+    assert ids(claim(database, limit=16, under_way=held)) == [applying]
+
+
+def ensure(database: Database, organization_id: str, delay: timedelta = timedelta()) -> None:
+    with database.transaction() as session:
+        outbox.ensure(
+            session, JobKind.CANCEL_ORDER, "order", organization_id=organization_id, destination="", delay=delay
+        )
+
+
+def test_a_job_that_is_still_to_come_is_not_promised_twice(database: Database, organization_id: str) -> None:
+    for _ in range(2):
+        ensure(database, organization_id)
+    assert len(claim(database)) == 1
+
+
+def test_a_job_under_way_may_have_looked_before_and_is_promised_again(database: Database, organization_id: str) -> None:
+    ensure(database, organization_id)
+    (under_way,) = claim(database)
+    for _ in range(2):
+        ensure(database, organization_id)
+    (another,) = claim(database)
+    assert another.id != under_way.id
+
+
+def test_a_job_that_was_given_up_lives_again_when_it_is_promised_again(
+    database: Database, organization_id: str
+) -> None:
+    ensure(database, organization_id)
+    (job,) = claim(database)
+    with database.transaction() as session:
+        outbox.bury(session, job, "it never worked")
+    for _ in range(2):
+        ensure(database, organization_id)
+    assert [(again.id, again.attempt) for again in claim(database)] == [(job.id, 1)]
 
 
 def test_what_was_due_first_is_claimed_first(database: Database, promise: Callable[..., str]) -> None:

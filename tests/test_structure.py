@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import Connection, event
 from sqlmodel import SQLModel
 
 import models
@@ -28,6 +29,7 @@ from models import Document
 from tests.conftest import KINDS
 from tests.handlers.steps import ask, objects
 from tests.support.contract_client import ContractClient
+from tests.support.postgres import ThrowawayPostgres
 from tests.support.world import Tenant
 
 ROOT = Path(__file__).parents[1]
@@ -153,6 +155,25 @@ def test_the_migrations_have_one_head() -> None:
 
 def test_the_migrations_make_the_tables_of_the_models(database: Database) -> None:
     assert state(database.engine.url.render_as_string(hide_password=False)) == (True, [])
+
+
+def test_a_migration_may_take_its_time(postgres: ThrowawayPostgres) -> None:
+    database = Database(postgres.create_database())
+    limits: list[str] = []
+
+    def look(connection: Connection) -> None:
+        limits.extend(
+            connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ("statement_timeout", "lock_timeout")
+        )
+
+    event.listen(database.engine, "commit", look)
+    migrations.upgrade(database.engine)
+    assert limits == ["0", "0"]
+    event.remove(database.engine, "commit", look)
+    with database.engine.connect() as connection:
+        look(connection)
+    assert limits[2:] == ["30s", "10s"]
+    database.dispose()
 
 
 def test_to_migrate_again_changes_nothing(empty_database: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from sqlmodel import Session, SQLModel, func, select
 from case_orders import outbox, worker
 from case_orders.db import Database, new_id, now
 from case_orders.settings import Settings
+from case_orders.signing_secrets import new_secret
 from case_orders.webhooks.events import test_event as announce_test
-from case_orders.webhooks.signing import new_secret
 from case_orders.work import Again, Context, GiveUp
 from case_orders.worker import Kind, open_worker
 from models import Attempt, Job, Organization, Webhook
@@ -157,6 +157,58 @@ async def test_a_job_that_asks_for_a_pause_gets_it(
     assert timedelta(minutes=59) < job.due_at - now() <= timedelta(hours=1)
 
 
+async def test_a_pause_that_is_asked_for_does_not_make_the_attempts_come_sooner(
+    settings: Settings,
+    database: Database,
+    promise: Callable[..., str],
+    run_jobs_with: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run(_context: Context, _job: Job) -> None:
+        raise Again("later", timedelta(seconds=1))
+
+    run_jobs_with(run)
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(minutes=10))
+    job_id = promise()
+    async with working(settings):
+        await until(lambda: (job := look(database, job_id)) is not None and job.last_error == "later")
+    job = look(database, job_id)
+    assert job is not None
+    assert job.due_at - now() > timedelta(minutes=7)
+
+
+async def test_four_hosts_that_hang_do_not_hold_up_the_other_jobs(
+    settings: Settings, database: Database, organization_id: str, run_jobs_with: Callable[..., list[str]]
+) -> None:
+    """All their deliveries were due before it."""
+    done, over = asyncio.Event(), asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.Response:
+        await over.wait()
+        return web.Response()
+
+    async def run(context: Context, job: Job) -> None:
+        await context.complete(job)
+        done.set()
+
+    run_jobs_with(run)
+    async with AsyncExitStack() as hosts:
+        for _ in range(4):
+            application = web.Application()
+            application.add_routes([web.post("/", hang)])
+            url = await hosts.enter_async_context(listening(application))
+            with database.transaction() as session:
+                webhook = _webhook(session, organization_id, url)
+                for _ in range(20):
+                    announce_test(session, webhook)
+        with database.transaction() as session:
+            outbox.enqueue(session, KIND, new_id(), organization_id=organization_id)
+        async with working(settings):
+            async with asyncio.timeout(5):
+                await done.wait()
+        over.set()
+
+
 async def test_a_job_under_which_its_worker_died_each_time_is_buried(
     settings: Settings, database: Database, promise: Callable[..., str], run_jobs_with: Callable[..., list[str]]
 ) -> None:
@@ -167,7 +219,7 @@ async def test_a_job_under_which_its_worker_died_each_time_is_buried(
     job_id = promise()
     for _ in range(3):
         with database.transaction() as session:
-            outbox.claim(session, 1, timedelta(), {}, 1)
+            outbox.claim(session, outbox.Limits(1, 1), timedelta())
     async with working(settings):
         await until(is_dead(database, job_id))
     assert deaths == ["the worker died while it ran"]

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from case_orders.auth import SCOPES, Caller
 from case_orders.cli import console, organizations, table_file
 from case_orders.cli.console import AsJson
-from case_orders.cli.database import transaction
+from case_orders.cli.database import snapshot, transaction
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.envelope import JSON
@@ -90,7 +90,7 @@ def import_(org: Org, file: table_file.File, as_json: AsJson = False) -> None:
     city, state, country, postalCode. A case with the same reference is kept and its patient replaced by the row's, so
     the same file can be imported again. Bad rows are reported and left out; the others are imported.
     """
-    with transaction() as session:
+    with snapshot() as session:
         organization_id = organizations.find(session, org).id
     form = table_file.Format(
         columns=("reference", *PATIENT, *ADDRESS),

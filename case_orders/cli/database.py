@@ -11,7 +11,8 @@ from sqlmodel import Session, SQLModel
 from case_orders import migrations
 from case_orders.cli.console import Exit, fail
 from case_orders.db import UNAVAILABLE, Database
-from case_orders.edge.failures import describe
+from case_orders.documents import DocumentStore
+from case_orders.errors import describe
 from case_orders.settings import Settings
 
 Row = TypeVar("Row", bound=SQLModel)
@@ -23,7 +24,15 @@ def load_settings(**options: Any) -> Settings:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        fail(f"CASE_ORDERS_{str(first['loc'][0]).upper()} is not valid: {first['msg']}.")
+        fail(f"CASE_ORDERS_{str(first['loc'][0]).upper()} is not valid: {first['msg'].removeprefix('Value error, ')}.")
+
+
+def open_store(settings: Settings) -> DocumentStore:
+    """The document store; ends the command if its address will not do."""
+    try:
+        return DocumentStore.open(settings.document_store)
+    except ValueError:
+        fail("CASE_ORDERS_DOCUMENT_STORE is not valid.")
 
 
 @contextmanager
@@ -48,9 +57,15 @@ def open_database(settings: Settings | None = None, *, migrated: bool = True) ->
         database.dispose()
 
 
+def require_database(settings: Settings) -> None:
+    """Ends the command unless the database is within reach and at head."""
+    with open_database(settings):
+        return
+
+
 def _require_head(database: Database) -> None:
-    with database.engine.connect() as connection:
-        if not migrations.at_head(connection):
+    with database.snapshot() as session:
+        if not migrations.at_head(session.connection()):
             fail("The database is not migrated: run case-orders migrate.", Exit.UNAVAILABLE)
 
 
@@ -58,6 +73,13 @@ def _require_head(database: Database) -> None:
 def transaction() -> Iterator[Session]:
     """A session that commits at the end of the block, and undoes everything if the command fails in it."""
     with open_database() as database, database.transaction() as session:
+        yield session
+
+
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """A session for a command that only looks: whoever writes meanwhile is not held up."""
+    with open_database() as database, database.snapshot() as session:
         yield session
 
 

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import typer
-from sqlmodel import Session, col, select
+from sqlmodel import col, func, select
 
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Limit
-from case_orders.cli.database import get, transaction
+from case_orders.cli.database import get, snapshot, transaction
 from case_orders.envelope import JSON
 from case_orders.webhooks import events
 from models import Attempt, Delivery, Webhook
@@ -24,27 +24,27 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List deliveries, the newest first, with what became of the last attempt."""
-    query = select(Delivery).order_by(col(Delivery.id).desc()).limit(limit)
+    of_delivery = Attempt.delivery_id == Delivery.id
+    attempts = select(func.count()).where(of_delivery).scalar_subquery()
+    last = select(Attempt.outcome).where(of_delivery).order_by(col(Attempt.id).desc()).limit(1).scalar_subquery()
+    query = select(Delivery, attempts, last).order_by(col(Delivery.id).desc()).limit(limit)
     if status is not None:
         query = query.where(Delivery.status == status)
-    with transaction() as session:
+    with snapshot() as session:
         if webhook is not None:
             query = query.where(Delivery.webhook_id == get(session, Webhook, webhook, "webhook").id)
-        rows = [_shown(session, delivery) for delivery in session.exec(query)]
+        rows = [_shown(*row) for row in session.exec(query)]
     console.show_rows(rows, as_json=as_json)
 
 
-def _shown(session: Session, delivery: Delivery) -> JSON:
-    attempts = session.exec(
-        select(Attempt.outcome).where(Attempt.delivery_id == delivery.id).order_by(col(Attempt.id))
-    ).all()
+def _shown(delivery: Delivery, attempts: int, last_outcome: str | None) -> JSON:
     return {
         "id": delivery.id,
         "webhook": delivery.webhook_id,
         "eventType": delivery.event_type,
         "status": delivery.status,
-        "attempts": len(attempts),
-        "lastOutcome": attempts[-1] if attempts else None,
+        "attempts": attempts,
+        "lastOutcome": last_outcome,
         "nextAttemptAt": delivery.next_attempt_at,
         "createdAt": delivery.created_at,
     }

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from case_orders.cli import organizations, table_file
 from case_orders.cli.console import AsJson
-from case_orders.cli.database import transaction
+from case_orders.cli.database import snapshot
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.edge.schema import Schema
@@ -51,7 +51,7 @@ def import_(org: Org, file: table_file.File, as_json: AsJson = False) -> None:
     row, so the same file can be imported again; its schedule is II, III, IV, V or empty. Bad rows are reported and left
     out; the others are imported.
     """
-    with transaction() as session:
+    with snapshot() as session:
         organization_id = organizations.find(session, org).id
     form = table_file.Format(
         columns=COLUMNS,

@@ -8,7 +8,7 @@ from sqlmodel import col, or_, select
 from case_orders import outbox
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Exit, Limit
-from case_orders.cli.database import transaction
+from case_orders.cli.database import snapshot, transaction
 from case_orders.db import now
 from case_orders.envelope import JSON
 from models import Delivery, Document, Event, Job, PharmacyReport
@@ -72,7 +72,7 @@ def list_(
         query = query.where(col(Job.due_at) <= now())
     if kind is not None:
         query = query.where(Job.kind == kind)
-    with transaction() as session:
+    with snapshot() as session:
         jobs = session.exec(query).all()
     console.show_rows([shown(job) for job in jobs], as_json=as_json)
 

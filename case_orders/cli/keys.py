@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from case_orders import auth
 from case_orders.cli import console, organizations
 from case_orders.cli.console import AsJson
-from case_orders.cli.database import get, transaction
+from case_orders.cli.database import get, snapshot, transaction
 from case_orders.cli.organizations import Org
 from case_orders.db import now
 from case_orders.edge import contract
@@ -52,7 +52,7 @@ def create(
 @app.command("list")
 def list_(org: Org, as_json: AsJson = False) -> None:
     """List the keys of an organization, never the keys themselves."""
-    with transaction() as session:
+    with snapshot() as session:
         organization = organizations.find(session, org)
         keys = session.exec(
             select(ApiKey).where(ApiKey.organization_id == organization.id).order_by(col(ApiKey.id))

@@ -9,8 +9,7 @@ from sqlmodel import Session, col, select
 from case_orders import outbox, progress
 from case_orders.cli import console, jobs, organizations
 from case_orders.cli.console import AsJson, Limit
-from case_orders.cli.database import get, load_settings, transaction
-from case_orders.documents import DocumentStore
+from case_orders.cli.database import get, load_settings, open_store, snapshot, transaction
 from case_orders.envelope import JSON
 from case_orders.settings import Settings
 from models import Case, Document, Event, Job, Order, Organization, StatusChange
@@ -33,7 +32,7 @@ def list_(
     query = select(Order, Organization.name).join(Organization).order_by(col(Order.id).desc()).limit(limit)
     if status is not None:
         query = query.where(Order.status == status)
-    with transaction() as session:
+    with snapshot() as session:
         if organization is not None:
             query = query.where(Order.organization_id == organizations.find(session, organization).id)
         rows = [{"id": order.id, "organization": name, **_standing(order)} for order, name in session.exec(query)]
@@ -48,7 +47,7 @@ def show(
 ) -> None:
     """Show an order: its state, history, documents, jobs and events. No health data unless asked for."""
     settings = load_settings()
-    with transaction() as session:
+    with snapshot() as session:
         order = get(session, Order, order_id, "order")
         fields = {
             "id": order.id,
@@ -95,15 +94,8 @@ def _documents(session: Session, order: Order, settings: Settings) -> Iterator[J
             "size": document.size,
             "sha256": document.sha256,
             "failure": document.failure,
-            "location": _location(document, settings) if document.stored_at else None,
+            "location": open_store(settings).location(document.storage_key) if document.stored_at else None,
         }
-
-
-def _location(document: Document, settings: Settings) -> str:
-    try:
-        return DocumentStore.open(settings.document_store).location(document.storage_key)
-    except ValueError:
-        console.fail("CASE_ORDERS_DOCUMENT_STORE is not valid.")
 
 
 def _events(session: Session, order: Order) -> Iterator[JSON]:

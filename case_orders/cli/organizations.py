@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Exit
-from case_orders.cli.database import transaction
+from case_orders.cli.database import snapshot, transaction
 from case_orders.edge import contract
 from case_orders.envelope import JSON
 from models import Organization
@@ -48,7 +48,7 @@ def create(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the organizations."""
-    with transaction() as session:
+    with snapshot() as session:
         organizations = session.exec(select(Organization).order_by(col(Organization.name))).all()
     console.show_rows([_shown(organization) for organization in organizations], as_json=as_json)
 

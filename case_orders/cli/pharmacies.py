@@ -7,14 +7,14 @@ from sqlmodel import Session, col, select
 
 from case_orders.cli import console, organizations
 from case_orders.cli.console import AsJson, Exit
-from case_orders.cli.database import load_settings, transaction
+from case_orders.cli.database import load_settings, snapshot, transaction
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.envelope import JSON
 from case_orders.outbound import Blocked, Outbound
 from case_orders.pharmacies.protocol import callback_url
-from case_orders.pharmacies.signing import new_secret
 from case_orders.settings import Settings
+from case_orders.signing_secrets import new_secret
 from models import Pharmacy
 
 Code = Annotated[str, typer.Argument(help="The id by which orders name it.")]
@@ -127,7 +127,7 @@ def _check(settings: Settings, code: str, name: str, base_url: str) -> None:
 def list_(org: Org, as_json: AsJson = False) -> None:
     """List the pharmacies of an organization, without their secrets."""
     settings = load_settings()
-    with transaction() as session:
+    with snapshot() as session:
         organization = organizations.find(session, org)
         query = select(Pharmacy).where(Pharmacy.organization_id == organization.id).order_by(col(Pharmacy.code))
         pharmacies = session.exec(query).all()

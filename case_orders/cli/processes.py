@@ -15,8 +15,9 @@ from sqlalchemy import Engine
 from case_orders import migrations
 from case_orders.cli import console
 from case_orders.cli.console import Exit
-from case_orders.cli.database import load_settings, open_database
+from case_orders.cli.database import load_settings, open_database, open_store, require_database
 from case_orders.db import UNAVAILABLE
+from case_orders.demo.rows import NotADemonstration
 
 OTHER_VERSION = "The database is of another version of case-orders."
 
@@ -44,6 +45,7 @@ def serve(
     settings = load_settings(host=host, port=port)
     if demo and not _is_loopback(settings.host):
         console.fail("--demo listens at a loopback address only: everybody knows the key of the demonstration.")
+    open_store(settings)
     with _start_failures_in_words():
         code = serving.serve(settings, demo=demo, workers=0 if no_worker else workers)
     raise typer.Exit(code)
@@ -51,13 +53,17 @@ def serve(
 
 @contextmanager
 def _start_failures_in_words() -> Iterator[None]:
-    """What keeps the service from starting, as a sentence instead of a traceback."""
+    """What keeps a process from starting, as a sentence instead of a traceback."""
     try:
         yield
     except CommandError:
         console.fail(OTHER_VERSION, Exit.UNAVAILABLE)
     except UNAVAILABLE:
         console.fail("The database is out of reach.", Exit.UNAVAILABLE)
+    except NotADemonstration:
+        console.fail(
+            "--demo needs a database of its own: this one has other organizations, and everybody knows its key."
+        )
     except OSError as error:
         console.fail(f"Cannot start: {error.strerror}.")
 
@@ -73,7 +79,12 @@ def worker() -> None:
     """Work on jobs: one more worker process, on this host or another."""
     from case_orders import serving
 
-    raise typer.Exit(serving.work(load_settings()))
+    settings = load_settings()
+    open_store(settings)
+    require_database(settings)
+    with _start_failures_in_words():
+        code = serving.work(settings)
+    raise typer.Exit(code)
 
 
 def migrate() -> None:

@@ -25,6 +25,16 @@ PATIENT = {
 }
 
 
+class NotADemonstration(Exception):
+    """The database has organizations of its own: a key that everybody knows must not be valid in it."""
+
+
+def require_alone(session: Session) -> None:
+    """Raises `NotADemonstration` if there is any organization but the demonstration's."""
+    if session.exec(select(Organization.id).where(Organization.name != ORGANIZATION).limit(1)).first() is not None:
+        raise NotADemonstration
+
+
 def seed(session: Session, *, pharmacy_url: str, request_secret: str, report_secret: str) -> None:
     """Write the rows; a second time it adds nothing and leads the pharmacies to the new address and secrets."""
     organization = session.exec(select(Organization).where(Organization.name == ORGANIZATION)).one_or_none()

@@ -42,7 +42,6 @@ async def fetch_pdf(
     expected_sha256: str | None,
     max_bytes: int = 20 * _MIB,
     total: float = 60,
-    https_only: bool = False,
 ) -> Fetched:
     """The PDF at `url`, got within `total` seconds; `expected_sha256` in lower case hexadecimal. Raises FetchFailed."""
     try:
@@ -52,7 +51,6 @@ async def fetch_pdf(
             headers=headers,
             total=total,
             max_bytes=max_bytes,
-            https_only=https_only,
         )
     except OutboundError as error:
         raise FetchFailed(error.reason, retry=not isinstance(error, Blocked)) from None

@@ -18,6 +18,7 @@ from case_orders.documents.directory import Directory
 from case_orders.documents.errors import DocumentExists, StoreUnavailable
 
 _TOTAL_SECONDS = 60
+_READ_SECONDS = 30
 _CHECK_SECONDS = 5
 
 _KEY = re.compile(r"[0-9A-Za-z_-]+(/[0-9A-Za-z_-]+)*(\.[0-9A-Za-z]+)?")
@@ -75,7 +76,8 @@ class DocumentStore:
 
     async def read(self, key: str) -> bytes:
         """The whole document; raises DocumentMissing and StoreUnavailable."""
-        return b"".join([chunk async for chunk in await self.get(key)])
+        async with _within(_READ_SECONDS):
+            return b"".join([chunk async for chunk in await self.get(key)])
 
     async def check(self) -> None:
         """Raises StoreUnavailable if the store cannot be used now."""

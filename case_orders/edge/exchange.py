@@ -14,7 +14,13 @@ _KEY = "case_orders.exchange"
 
 
 class Caller(Protocol):
-    """Whoever authenticated: the edge only asks what it may do."""
+    """Whoever authenticated: the edge asks what it may do, and logs who it was."""
+
+    @property
+    def organization_id(self) -> str: ...
+
+    @property
+    def key_id(self) -> str: ...
 
     @property
     def scopes(self) -> frozenset[str]: ...
@@ -22,12 +28,13 @@ class Caller(Protocol):
 
 @dataclass(slots=True)
 class Exchange:
-    """`arguments` are the handler's, by the contract's names in snake case."""
+    """`arguments` are the handler's, by the contract's names in snake case; `records` are the ids of the path."""
 
     request_id: str
     operation_id: str = "none"
     caller: Caller | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)
     body: Any = None
     raw_body: bytes = b""
 

@@ -14,7 +14,15 @@ from case_orders.edge import contract
 from case_orders.edge.answers import send_failure
 from case_orders.edge.body import Disconnected
 from case_orders.edge.exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, header
-from case_orders.errors import InternalError, MethodNotAllowed, Refusal, not_found, unavailable
+from case_orders.errors import (
+    InternalError,
+    MethodNotAllowed,
+    Refusal,
+    describe,
+    not_found,
+    unavailable,
+    where,
+)
 
 log = structlog.get_logger("case_orders.http")
 
@@ -37,17 +45,19 @@ class Failures:
         exchange = Exchange.begin(scope, _request_id(scope))
         started = time.perf_counter()
         response = _Response(send, exchange.request_id)
+        code = None
         try:
             await self.app(scope, receive, response.send)
         except Disconnected:
             pass
         except Exception as error:
             refusal = self._refusal(error, scope, exchange)
+            code = refusal.code
             if response.status:  # too late to say anything: break the connection off, so that nobody takes it as whole
                 raise
             await send_failure(response.send, refusal, exchange.request_id)
         finally:
-            self._log(exchange, scope, response.status, started)
+            _log(exchange, scope["method"], response.status, code, started)
 
     def _refusal(self, error: Exception, scope: Scope, exchange: Exchange) -> Refusal:
         if isinstance(error, Refusal):
@@ -57,7 +67,7 @@ class Failures:
         if isinstance(error, (Busy, Uncertain, *UNAVAILABLE)):
             log.error("storage unavailable", request_id=exchange.request_id, error=describe(error))
             return unavailable()
-        log.error("request failed", request_id=exchange.request_id, error=describe(error), where=_where(error))
+        log.error("request failed", request_id=exchange.request_id, error=describe(error), where=where(error))
         return InternalError("The service failed; quote the requestId to its operator", "internal_error")
 
     def _http_error(self, error: HTTPException, scope: Scope) -> Refusal:
@@ -67,15 +77,22 @@ class Failures:
             return MethodNotAllowed(f"Method must be one of {allow}", "method_not_allowed", headers={"Allow": allow})
         return not_found("Path")
 
-    def _log(self, exchange: Exchange, scope: Scope, status: int, started: float) -> None:
-        log.info(
-            "request",
-            request_id=exchange.request_id,
-            method=scope["method"],
-            operation=exchange.operation_id,
-            status=status,
-            ms=round((time.perf_counter() - started) * 1000, 1),
-        )
+
+def _log(exchange: Exchange, method: str, status: int, code: str | None, started: float) -> None:
+    """Which operation was called, by whom, about what, and how it ended: ids of ours and nothing else."""
+    caller = exchange.caller
+    who = {"organization": caller.organization_id, "key": caller.key_id} if caller else {}
+    log.info(
+        "request",
+        request_id=exchange.request_id,
+        method=method,
+        operation=exchange.operation_id,
+        status=status,
+        ms=round((time.perf_counter() - started) * 1000, 1),
+        **who,
+        **exchange.records,
+        **({"code": code} if code else {}),
+    )
 
 
 class _Response:
@@ -110,20 +127,3 @@ def _methods_by_path(bases: tuple[str, ...]) -> list[tuple[Callable[[str], objec
         for base in ("",) if operation.at_root else bases:
             found.setdefault(base + operation.path, set()).update({method, "HEAD"} if method == "GET" else {method})
     return [(compile_path(path)[0].match, methods) for path, methods in found.items()]
-
-
-def describe(error: BaseException) -> str:
-    """An error's type, and for one of the database its SQLSTATE; never its text, which may hold values."""
-    origin = getattr(error, "orig", None) or error.__cause__ or error
-    state = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None)
-    return type(error).__name__ + (f" {state}" if state else "")
-
-
-def _where(error: BaseException) -> str:
-    """Where an error arose, innermost last, as file:line without any text."""
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " > ".join(frames[-6:])

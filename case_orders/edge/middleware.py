@@ -96,6 +96,7 @@ class Validation(_Stage):
         async def validated(scope: Scope, receive: Receive, send: Send) -> None:
             exchange = Exchange.of(scope)
             exchange.arguments, problems = parameters.read(scope)
+            exchange.records = {n: v for n, v in exchange.arguments.items() if n in parameters.record_ids}
             if body_schema is not None:
                 exchange.raw_body = await bodies.read_body(scope, receive, self.body_seconds)
                 problems += self._read_json(scope, exchange, body_schema)

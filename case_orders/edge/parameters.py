@@ -93,6 +93,7 @@ class Parameters:
 
     def __init__(self, declared: Iterable[Mapping[str, Any]]) -> None:
         self.parameters = [Parameter.compile(parameter) for parameter in declared]
+        self.record_ids = {snake_case(p.name) for p in self.parameters if p.place == "path" and p.format == "uuid"}
         self._query_names = {p.name for p in self.parameters if p.place == "query"}
 
     def read(self, scope: Scope) -> tuple[dict[str, Any], list[Problem]]:

@@ -47,11 +47,11 @@ class _Impatient(HttpToolsProtocol):
 
     head_seconds: float
     _deadline: asyncio.TimerHandle | None = None
+    _in_head = True
     _head_bytes = 0
 
     def _arm(self) -> None:
         self._disarm()
-        self._head_bytes = 0
         self._deadline = self.loop.call_later(self.head_seconds, self.transport.abort)
 
     def _disarm(self) -> None:
@@ -64,18 +64,23 @@ class _Impatient(HttpToolsProtocol):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is not None:
+        if self._in_head:
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.transport.abort()
                 return
             self._head_bytes += len(data)
+        elif self._deadline is None and self.cycle.response_complete:
+            # The rest of a body that was answered early, or empty lines: uvicorn lets go of its own deadline for them.
+            self._arm()
         super().data_received(data)
 
     def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
         self._arm()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._disarm()
         super().on_headers_complete()
 

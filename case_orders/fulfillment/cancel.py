@@ -1,37 +1,40 @@
 """Taking a cancel request to the pharmacy, which grants it or denies it."""
 
-from datetime import timedelta
-
+import structlog
 from sqlmodel import Session
 
 from case_orders import progress
 from case_orders.envelope import JSON, without_none
-from case_orders.fulfillment import reports
+from case_orders.fulfillment import follow, reports, submit
 from case_orders.fulfillment.connection import connect, verdict
 from case_orders.pharmacies.protocol import CancellationAnswer, Denied, Granted, NotKnown, PharmacyError, Undecided
 from case_orders.work import Again, Context
 from models import Job, Order, Pharmacy
 from models.order_states import OrderState
 
-# How soon to look again at an order whose submission has not been answered.
-SUBMISSION_PAUSE = timedelta(seconds=2)
+log = structlog.get_logger("case_orders.fulfillment")
 
 
 async def cancel_order(context: Context, job: Job) -> None:
+    """Ask the pharmacy. An order whose submission is not over is asked about by a job that its end promises."""
     order, pharmacy = await context.database.read(lambda session: _look(session, job))
-    if order.status is OrderState.PROCESSING:
-        raise Again("the submission to the pharmacy has not been answered yet", SUBMISSION_PAUSE)
-    if order.status not in (OrderState.CANCEL_REQUESTED, OrderState.FAILED):
+    if not order.cancel_requested or order.status is OrderState.PROCESSING:
         await context.complete(job)
         return
     try:
-        answer = await connect(context, pharmacy).cancel(order.id)
+        # The same for every attempt of this request, and another one for the next request.
+        answer = await connect(context, pharmacy).cancel(order.id, job.id)
     except PharmacyError as error:
         raise verdict(error) from error
-    if isinstance(answer, NotKnown) and order.status is not OrderState.FAILED:
+    if isinstance(answer, NotKnown):
+        _require_belief(order)
+    await context.complete(job, lambda session: _record(session, order.id, answer, context))
+
+
+def _require_belief(order: Order) -> None:
+    if order.status is OrderState.CANCEL_REQUESTED:
         raise Again("the pharmacy does not know the order")
-    decision = _decision(answer)
-    await context.complete(job, lambda session: _record(session, order.id, decision))
+    submit.require_silence(order.sent_at)
 
 
 def _decision(answer: CancellationAnswer) -> JSON | None:
@@ -52,6 +55,13 @@ def _look(session: Session, job: Job) -> tuple[Order, Pharmacy]:
     return order, session.get_one(Pharmacy, order.pharmacy_id)
 
 
-def _record(session: Session, order_id: str, decision: JSON | None) -> None:
+def _record(session: Session, order_id: str, answer: CancellationAnswer, context: Context) -> None:
+    order = progress.lock(session, order_id)
+    if not isinstance(answer, NotKnown):
+        reports.be_submitted(session, order)
+    if isinstance(answer, Denied) and order.status is OrderState.CANCELED and order.cancel_requested:
+        log.error("canceled order goes on", order=order.id)
+    decision = _decision(answer)
     if decision is not None:
-        reports.take_cancellation(session, progress.lock(session, order_id), decision)
+        reports.take_cancellation(session, order, decision)
+    follow.keep_following(session, order, context.settings)

@@ -7,6 +7,9 @@ from case_orders.pharmacies.protocol import PharmacyConflict, PharmacyError
 from case_orders.work import Again, Context, GiveUp
 from models import Pharmacy
 
+# A pharmacy that asks for a longer pause is asked again all the same: it may have been a slip.
+LONGEST_RETRY_AFTER_SECONDS = 15 * 60
+
 
 def connect(context: Context, pharmacy: Pharmacy) -> HttpPharmacy:
     return HttpPharmacy(pharmacy.base_url, pharmacy.request_secret, context.outbound.session)
@@ -16,4 +19,4 @@ def verdict(error: PharmacyError) -> Again | GiveUp:
     """What an error of the pharmacy means for the job."""
     if isinstance(error, PharmacyConflict):
         return GiveUp(error.reason)
-    return Again(error.reason, None if error.retry_after is None else timedelta(seconds=error.retry_after))
+    return Again(error.reason, timedelta(seconds=min(error.retry_after or 0, LONGEST_RETRY_AFTER_SECONDS)))

@@ -5,11 +5,31 @@ from sqlmodel import Session, select
 from case_orders import progress
 from case_orders.db import now
 from case_orders.documents import DocumentExists, Fetched, FetchFailed, fetch_pdf
+from case_orders.envelope import JSON
 from case_orders.fulfillment.connection import connect
 from case_orders.webhooks.events import EventType, announce
 from case_orders.work import Again, Context, GiveUp
 from models import Document, Job, Order, Pharmacy
+from models.jobs import JobKind
 from models.orders import DocumentStatus
+
+
+def name(session: Session, order: Order, named: list[JSON]) -> None:
+    """Promise to fetch each document that is not stored, from where it lies now."""
+    for document in named:
+        where = select(Document).where(Document.order_id == order.id, Document.source_id == document["id"])
+        row = session.exec(where).one_or_none() or Document(
+            organization_id=order.organization_id,
+            order_id=order.id,
+            source_id=document["id"],
+            source_url=document["url"],
+            file_name=document.get("fileName", f"{document['id']}.pdf"),
+        )
+        if row.stored_at is None:
+            row.source_url, row.expected_sha256, row.failure = document["url"], document.get("sha256"), None
+            session.add(row)
+            _summarize(session, order)
+            progress.promise_once(session, order, JobKind.FETCH_DOCUMENT, subject=row.id)
 
 
 async def fetch_document(context: Context, job: Job) -> None:
@@ -47,30 +67,43 @@ async def _store(context: Context, document: Document, fetched: Fetched) -> Fetc
     return fetched
 
 
-def _record(session: Session, document_id: str, stored: Fetched) -> None:
+def _lock(session: Session, document_id: str) -> tuple[Order, Document]:
+    """A document and its order, which nobody else changes until this transaction ends."""
     document = session.get_one(Document, document_id)
     order = progress.lock(session, document.order_id)
-    document.size, document.sha256 = stored.size, stored.sha256
-    document.stored_at, document.failure = now(), None
-    session.add(document)
-    _summarize(session, order)
-    announce(session, order, EventType.DOCUMENT_STORED, documentId=document.id)
+    session.refresh(document)
+    return order, document
+
+
+def _record(session: Session, document_id: str, stored: Fetched) -> None:
+    order, document = _lock(session, document_id)
+    if document.stored_at is None:  # else another job was quicker
+        document.size, document.sha256 = stored.size, stored.sha256
+        document.stored_at = order.updated_at = now()
+        document.failure = None
+        session.add(document)
+        _summarize(session, order)
+        announce(session, order, EventType.DOCUMENT_STORED, documentId=document.id)
 
 
 def _summarize(session: Session, order: Order) -> None:
     session.flush()
     documents = session.exec(select(Document).where(Document.order_id == order.id)).all()
     if any(document.failure for document in documents):
-        order.document_status = DocumentStatus.FAILED
+        status = DocumentStatus.FAILED
     elif all(document.stored_at for document in documents):
-        order.document_status = DocumentStatus.STORED
-    order.updated_at = now()
-    session.add(order)
+        status = DocumentStatus.STORED
+    else:
+        status = DocumentStatus.PENDING
+    if status is not order.document_status:
+        order.document_status, order.updated_at = status, now()
+        session.add(order)
 
 
 def fail_document(session: Session, job: Job, reason: str) -> None:
     """The job was given up: the document is missing until the pharmacy names it anew or an operator replays the job."""
-    document = session.get_one(Document, job.subject)
-    document.failure = reason[:500]
-    session.add(document)
-    _summarize(session, progress.lock(session, document.order_id))
+    order, document = _lock(session, job.subject)
+    if document.stored_at is None:
+        document.failure = reason[:500]
+        session.add(document)
+        _summarize(session, order)

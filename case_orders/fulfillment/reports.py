@@ -4,31 +4,22 @@ A report may come twice, late, or before the answer to the submission. A state n
 is recorded with its report and changes nothing.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from case_orders import progress
 from case_orders.db import now
 from case_orders.envelope import JSON
+from case_orders.fulfillment import documents
 from case_orders.webhooks.events import EventType, announce
-from case_orders.work import Context
-from models import Document, Job, Order, PharmacyReport
-from models.jobs import JobKind
+from models import Job, Order, PharmacyReport
+from models.jobs import JobKind, JobState
 from models.order_states import FINAL, OrderState, is_irreversible, is_onward, rank
-from models.orders import DocumentStatus
 
 CHANGED, UNCHANGED = "changed", "unchanged"
-
-
-async def apply_report(context: Context, job: Job) -> None:
-    def act(session: Session) -> None:
-        report = session.exec(select(PharmacyReport).where(PharmacyReport.id == job.subject)).one()
-        order = progress.lock(session, report.order_id)
-        report.outcome = apply(session, order, report.body)
-        session.add(report)
-
-    await context.complete(job, act)
 
 
 def apply(session: Session, order: Order, report: JSON) -> str:
@@ -37,10 +28,10 @@ def apply(session: Session, order: Order, report: JSON) -> str:
     be_submitted(session, order)
     order.pharmacy_reference = order.pharmacy_reference or report.get("reference")
     _take_tracking(session, order, report)
-    name_documents(session, order, report.get("documents", []))
+    documents.name(session, order, report.get("documents", []))
     if "status" in report:
         _take_status(session, order, report)
-    if "cancellation" in report:
+    if "cancellation" in report and not _is_of_earlier_request(session, order, report["cancellation"]):
         take_cancellation(session, order, report["cancellation"])
     session.add(order)
     return CHANGED if order.status is not before else UNCHANGED
@@ -55,49 +46,80 @@ def be_submitted(session: Session, order: Order) -> None:
         if order.cancel_requested:
             order.resume = OrderState.SUBMITTED
             progress.move(session, order, OrderState.CANCEL_REQUESTED)
+            progress.promise_once(session, order, JobKind.CANCEL_ORDER)
+
+
+def _occurred_at(report: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(report["occurredAt"].upper())
 
 
 def _take_status(session: Session, order: Order, report: JSON) -> None:
     reported, reason = OrderState(report["status"]), report.get("reason")
-    occurred_at = datetime.fromisoformat(report["occurredAt"].upper())
+    occurred_at = _occurred_at(report)
     late = order.reported_at is not None and occurred_at < order.reported_at
     if reported is OrderState.CANCELED:
         _take_end(session, order, reason)
-    elif not (late and reported is OrderState.ON_HOLD) and _is_onward(order, reported):
+    elif order.status is OrderState.CANCELED and reported is not OrderState.REJECTED:
+        _take_life(session, order, late=late)
+    elif _is_onward(order, reported, late=late):
         if order.status is OrderState.CANCEL_REQUESTED and not is_irreversible(reported):
             order.resume = reported
             order.furthest = max(order.furthest, reported, key=rank)
         else:
             order.cancel_requested = order.cancel_requested and not is_irreversible(reported)
             progress.move(session, order, reported, reason)
+    elif order.status not in FINAL:
+        order.furthest = max(order.furthest, reported, key=rank)
     if not late:
         order.reported_at = occurred_at
 
 
-def _is_onward(order: Order, reported: OrderState) -> bool:
+def _is_onward(order: Order, reported: OrderState, *, late: bool) -> bool:
     """While a cancel waits for its answer, the order is where it would go on."""
     waiting = order.status is OrderState.CANCEL_REQUESTED and order.resume is not None
     current = order.resume if waiting and order.resume else order.status
-    return is_onward(reported, current=current, furthest=order.furthest)
+    return is_onward(reported, current=current, furthest=order.furthest, late=late)
+
+
+def _take_life(session: Session, order: Order, *, late: bool) -> None:
+    """The pharmacy is at work on an order that was canceled: it is asked once more to stop."""
+    if not late and not order.cancel_requested:
+        order.cancel_requested = True
+        progress.promise_once(session, order, JobKind.CANCEL_ORDER)
 
 
 def _take_end(session: Session, order: Order, reason: str | None) -> None:
     """A cancel that nobody asked for is a rejection."""
+    asked, order.cancel_requested = order.cancel_requested, False
     if order.status in FINAL:
         return
-    if order.cancel_requested:
+    if asked:
         progress.move(session, order, OrderState.CANCELED, reason)
     else:
         progress.move(session, order, OrderState.REJECTED, reason or "Canceled by the pharmacy")
 
 
+def _is_of_earlier_request(session: Session, order: Order, answer: JSON) -> bool:
+    """Whether a denial cannot be meant for the present request, as that has still to be taken to the pharmacy.
+
+    Times would not tell: the two clocks may differ, and a lookup's is that of the last thing that happened.
+    """
+    waiting = select(Job.id).where(
+        Job.kind == JobKind.CANCEL_ORDER, Job.subject == order.id, Job.state == JobState.WAITING
+    )
+    return not answer["granted"] and session.exec(waiting.limit(1)).one_or_none() is not None
+
+
 def take_cancellation(session: Session, order: Order, answer: JSON) -> None:
-    """The pharmacy's answer to a cancel request; one that comes too late, or unasked, changes nothing."""
-    if not order.cancel_requested or order.status not in (OrderState.CANCEL_REQUESTED, OrderState.FAILED):
+    """The pharmacy's answer to a cancel request; one that comes too late, or unasked, changes nothing.
+
+    Nor does one that comes while the order is being submitted anew: whoever ends that asks again.
+    """
+    if not order.cancel_requested or order.status is OrderState.PROCESSING:
         return
     order.cancel_requested = False
     session.add(order)
-    if answer["granted"]:
+    if answer["granted"] and order.status in (OrderState.CANCEL_REQUESTED, OrderState.FAILED):
         progress.move(session, order, OrderState.CANCELED, answer.get("reason"))
     elif order.status is OrderState.CANCEL_REQUESTED:
         reason = "The pharmacy denied the cancel request" + (f": {answer['reason']}" if "reason" in answer else "")
@@ -105,29 +127,23 @@ def take_cancellation(session: Session, order: Order, answer: JSON) -> None:
 
 
 def _take_tracking(session: Session, order: Order, report: JSON) -> None:
-    number = report.get("trackingNumber")
-    if number is not None and number != order.tracking_number:
-        order.tracking_number, order.carrier = number, report.get("carrier")
-        order.updated_at = now()
+    """A carrier may come after its number. What is known already is not overwritten by what was said before it."""
+    known = (order.tracking_number, order.carrier)
+    number = report.get("trackingNumber", order.tracking_number)
+    is_another = order.tracking_number is not None and number != order.tracking_number
+    carrier = report.get("carrier", None if is_another else order.carrier)
+    if (number, carrier) == known or (order.tracking_number is not None and _is_outdated(session, order, report)):
+        return
+    order.tracking_number, order.carrier, order.updated_at = number, carrier, now()
+    if number is not None:
         announce(session, order, EventType.ORDER_TRACKING_ADDED)
 
 
-def name_documents(session: Session, order: Order, named: list[JSON]) -> None:
-    """Promise to fetch each document that is new, or that could not be fetched before."""
-    for document in named:
-        where = select(Document).where(Document.order_id == order.id, Document.source_id == document["id"])
-        row = session.exec(where).one_or_none()
-        if row is not None and row.failure is None:
-            continue
-        row = row or Document(
-            organization_id=order.organization_id,
-            order_id=order.id,
-            source_id=document["id"],
-            source_url=document["url"],
-            file_name=document.get("fileName", f"{document['id']}.pdf"),
-        )
-        row.source_url, row.expected_sha256, row.failure = document["url"], document.get("sha256"), None
-        session.add(row)
-        session.flush()
-        order.document_status = DocumentStatus.PENDING
-        progress.promise(session, order, JobKind.FETCH_DOCUMENT, subject=row.id)
+def _is_outdated(session: Session, order: Order, report: JSON) -> bool:
+    """Whether something that happened after this report has told of the order's state or tracking."""
+    occurred_at = _occurred_at(report)
+    applied = select(PharmacyReport.body).where(
+        PharmacyReport.order_id == order.id, col(PharmacyReport.outcome).is_not(None)
+    )
+    told = [_occurred_at(body) for body in session.exec(applied) if {"trackingNumber", "carrier"} & body.keys()]
+    return any(occurred_at < other for other in [*told, order.reported_at or occurred_at])

@@ -1,5 +1,6 @@
 """The database's schema over time. One chain of numbered steps; each step is a transaction of its own."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -19,9 +20,10 @@ def config() -> Config:
     return config
 
 
-def heads() -> set[str]:
+@cache
+def heads() -> frozenset[str]:
     """The newest revisions; more than one is a mistake."""
-    return set(ScriptDirectory.from_config(config()).get_heads())
+    return frozenset(ScriptDirectory.from_config(config()).get_heads())
 
 
 def at_head(connection: Connection) -> bool:
@@ -33,6 +35,9 @@ def upgrade(engine: Engine) -> None:
     """Bring the database to head. Safe to run from several processes at once."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            # A step may take its time, and so may another process that takes it.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         alembic = config()
         alembic.attributes["connection"] = connection

@@ -74,7 +74,8 @@ def is_public(address: Address) -> bool:
 class AddressGuard:
     """Judges URLs by their form and, what counts, every address at the moment of connecting to it.
 
-    `allow` names networks in CIDR form that are called although they are not public; ValueError if one is malformed.
+    `allow` names networks in CIDR form that are called although they are not public, and without TLS too;
+    ValueError if one is malformed.
     """
 
     def __init__(self, allow: Sequence[str] = ()) -> None:
@@ -87,35 +88,44 @@ class AddressGuard:
             raise AddressNotPublic
         return socket.socket(family, kind, protocol)
 
-    def check_url(self, url: str, *, https_only: bool) -> None:
-        """Raises Blocked unless `url` has the form of one that may be called. Resolves no name."""
+    def check_url(self, url: str) -> None:
+        """Raises Blocked unless `url` has the form of one that may be called. Resolves no name.
+
+        What goes out is health data, so all but an address of an allowed network is called over https: what a name
+        stands for is another's to say.
+        """
         try:
             parts = URL(url)
         except ValueError:
             raise Blocked("URL is not valid") from None
         if parts.scheme not in ("http", "https"):
             raise Blocked("URL is neither http nor https")
-        if https_only and parts.scheme != "https":
-            raise Blocked("URL is not https")
         if parts.user is not None or parts.password is not None:
             raise Blocked("URL carries a user name or a password")
         if parts.port is None or not _permits_port(parts.port):
             raise Blocked("port is neither 80, 443 nor 1024 or above")
-        self._check_host((parts.raw_host or "").removesuffix("."))
-
-    def _check_host(self, host: str) -> None:
-        try:
-            address = parse_address("127.0.0.1" if host == "localhost" or host.endswith(".localhost") else host)
-        except ValueError:
-            # Systems read 127.1, 2130706433 and 0x7f000001 as addresses, so none of them is a name.
-            if not _HOST_NAME.fullmatch(host) or _NUMERIC_HOST.fullmatch(host):
-                raise Blocked("URL is not valid") from None
-        else:
-            if not self._permits(address):
-                raise Blocked("address is not public")
+        address = _address_of((parts.raw_host or "").removesuffix("."))
+        if address is not None and not self._permits(address):
+            raise Blocked("address is not public")
+        if parts.scheme == "http" and (address is None or not self._allows(address)):
+            raise Blocked("https is required")
 
     def _permits(self, address: Address) -> bool:
-        return is_public(address) or any(address in network for network in self._allowed)
+        return is_public(address) or self._allows(address)
+
+    def _allows(self, address: Address) -> bool:
+        return any(address in network for network in self._allowed)
+
+
+def _address_of(host: str) -> Address | None:
+    """The address that `host` is, None for a name; raises Blocked for what is neither."""
+    try:
+        return parse_address("127.0.0.1" if host == "localhost" or host.endswith(".localhost") else host)
+    except ValueError:
+        # Systems read 127.1, 2130706433 and 0x7f000001 as addresses, so none of them is a name.
+        if not _HOST_NAME.fullmatch(host) or _NUMERIC_HOST.fullmatch(host):
+            raise Blocked("URL is not valid") from None
+        return None
 
 
 def _permits_port(port: int) -> bool:

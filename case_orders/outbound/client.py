@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from case_orders.outbound.addresses import AddressGuard, AddressNotPublic
 from case_orders.outbound.errors import (
@@ -22,6 +24,7 @@ from case_orders.outbound.errors import (
     TooLarge,
     Unreachable,
 )
+from case_orders.outbound.names import Resolver
 
 # `request` puts its own clock on the whole call.
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
@@ -37,25 +40,48 @@ class Reply:
     duration_ms: int
 
 
+class _GuardedConnector(aiohttp.TCPConnector):
+    """Connects to no URL that the guard refuses, whoever asks."""
+
+    def __init__(self, guard: AddressGuard, **options: Any) -> None:
+        super().__init__(**options)
+        self._guard = guard
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  as the method that it stands for
+    ) -> Connection:
+        try:
+            self._guard.check_url(str(req.url))
+        except Blocked as blocked:
+            raise aiohttp.ClientConnectionError(blocked.reason) from None
+        return await super().connect(req, traces, timeout)
+
+
 class Outbound:
     """A guarded HTTP client; use it as an async context manager.
 
     Every address is judged when it is connected to, so a name that changes its address in between wins nothing.
     Redirects are answers like others, proxies of the environment and cookies are ignored, nothing is decompressed.
-    `allow` names networks in CIDR form that are called although they are not public. `per_host` caps the
-    connections to one host; a call waits for one within its time.
+    `allow` names networks in CIDR form that are called although they are not public; they alone are called without
+    TLS. `per_host` caps the connections to one host; a call waits for one within its time.
     """
 
     session: aiohttp.ClientSession
-    """For clients that speak for themselves: addresses are guarded, but they refuse redirects and set limits."""
+    """For clients that speak for themselves: URLs and addresses are guarded, redirects and limits are theirs."""
 
     def __init__(self, allow: Sequence[str] = (), per_host: int = 16) -> None:
         self._guard = AddressGuard(allow)
         self._per_host = per_host
 
     async def __aenter__(self) -> Self:
+        self._resolver = Resolver()
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_GuardedConnector(
+                self._guard,
+                resolver=self._resolver,
                 socket_factory=self._guard.open_socket,
                 limit=0,
                 limit_per_host=self._per_host,
@@ -74,10 +100,11 @@ class Outbound:
         traceback: TracebackType | None,
     ) -> None:
         await self.session.close()
+        await self._resolver.close()
 
-    def check_url(self, url: str, *, https_only: bool = False) -> None:
+    def check_url(self, url: str) -> None:
         """Raises Blocked unless `url` has the form of one that may be called. Resolves no name."""
-        self._guard.check_url(url, https_only=https_only)
+        self._guard.check_url(url)
 
     async def request(
         self,
@@ -88,10 +115,9 @@ class Outbound:
         body: bytes = b"",
         total: float,
         max_bytes: int,
-        https_only: bool = False,
     ) -> Reply:
         """One call, over within `total` seconds, with at most `max_bytes` of answer; raises OutboundError."""
-        self.check_url(url, https_only=https_only)
+        self.check_url(url)
         started = time.monotonic()
         try:
             async with asyncio.timeout(total):

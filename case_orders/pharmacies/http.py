@@ -71,12 +71,12 @@ class HttpPharmacy:
                 return None
         raise _unexpected(answer)
 
-    async def cancel(self, order_id: str) -> CancellationAnswer:
+    async def cancel(self, order_id: str, request_id: str) -> CancellationAnswer:
         answer = await self._call(
             "POST",
             f"/orders/{order_id}/cancel",
             {"orderId": order_id},
-            key=f"cancel-{order_id}",
+            key=f"cancel-{request_id}",
         )
         match answer.status:
             case 200:

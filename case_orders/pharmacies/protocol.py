@@ -83,8 +83,8 @@ class Pharmacy(Protocol):
     async def look_up(self, order_id: str) -> dict[str, Any] | None:
         """What the pharmacy has to say of the order, a `PharmacyReport`; None when it has no such order."""
 
-    async def cancel(self, order_id: str) -> CancellationAnswer:
-        """Ask for the order to be canceled; safe to repeat."""
+    async def cancel(self, order_id: str, request_id: str) -> CancellationAnswer:
+        """Ask for the order to be canceled; safe to repeat with the same `request_id`, another one asks anew."""
 
     def document_headers(self, url: str) -> dict[str, str]:
         """The headers to fetch a document with; none unless `url` has the pharmacy's own origin."""

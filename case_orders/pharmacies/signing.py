@@ -7,8 +7,6 @@ its signature is worth nothing at another path.
 
 from __future__ import annotations
 
-import base64
-import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,14 +14,6 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 from yarl import URL
-
-SECRET_BYTES = 24
-"""The shortest secret that Standard Webhooks allows: 192 bits."""
-
-
-def new_secret() -> str:
-    """A fresh signing secret, `whsec_` and base64."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def sign_request(

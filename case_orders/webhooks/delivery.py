@@ -12,9 +12,11 @@ from sqlmodel import Session
 
 from case_orders import outbox
 from case_orders.db import now
+from case_orders.documents import DocumentMissing, StoreUnavailable
 from case_orders.edge.answers import to_json
 from case_orders.envelope import JSON
 from case_orders.outbound import OutboundError, Reply
+from case_orders.outbox import LeaseLost
 from case_orders.webhooks.signing import signed_headers
 from case_orders.work import Context
 from models import Attempt, Delivery, Document, Event, Job, Order, Webhook
@@ -32,6 +34,7 @@ SCHEDULE = [
 ANSWER_WITHIN_SECONDS = 15
 SWITCHED_OFF_AFTER = timedelta(days=5)
 LONGEST_RETRY_AFTER = timedelta(days=1)
+LONGEST_SILENCE = LONGEST_RETRY_AFTER + timedelta(hours=1)
 JITTER = 0.1
 
 
@@ -47,10 +50,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended."""
+    """How an attempt ended; `sent` says whether it got as far as the endpoint."""
 
     words: str
     duration_ms: int
+    sent: bool = True
     status_code: int | None = None
     retry_after: timedelta | None = None
 
@@ -104,7 +108,10 @@ async def _access(context: Context, message: Message, at: datetime) -> JSON:
 
 
 async def _send(context: Context, message: Message, at: datetime) -> Outcome:
-    body = await _body(context, message, at)
+    try:
+        body = await _body(context, message, at)
+    except (StoreUnavailable, DocumentMissing):
+        return Outcome("document could not be read; nothing was sent", _milliseconds_since(at), sent=False)
     headers = signed_headers(message.webhook.secrets_at(at), message.event.id, at, body)
     try:
         reply = await context.outbound.request(
@@ -118,8 +125,12 @@ async def _send(context: Context, message: Message, at: datetime) -> Outcome:
     except OutboundError as error:
         # What it answered after a good status is its own affair: the message was taken.
         words = error.reason if error.status is None or not _is_success(error.status) else "delivered"
-        return Outcome(words, int((now() - at).total_seconds() * 1000), error.status)
-    return Outcome(_meaning(reply.status), reply.duration_ms, reply.status, _retry_after(reply))
+        return Outcome(words, _milliseconds_since(at), status_code=error.status)
+    return Outcome(_meaning(reply.status), reply.duration_ms, status_code=reply.status, retry_after=_retry_after(reply))
+
+
+def _milliseconds_since(moment: datetime) -> int:
+    return int((now() - moment).total_seconds() * 1000)
 
 
 def _is_success(status: int) -> bool:
@@ -155,29 +166,42 @@ def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> 
             outcome=outcome.words,
         )
     )
-    _judge_webhook(webhook, outcome)
-    session.add(webhook)
+    if outcome.sent:
+        _judge_webhook(webhook, outcome)
+        session.add(webhook)
     pause = None if outcome.delivered or outcome.unwanted else _pause(job.attempt, outcome.retry_after)
+    try:
+        _end(session, job, outcome, pause)
+    except LeaseLost:  # what was sent was sent, but a redelivery or another worker decides what comes of it
+        return
+    delivery.next_attempt_at = None if pause is None else now() + pause
     if pause is None:
         delivery.status = DeliveryStatus.DELIVERED if outcome.delivered else DeliveryStatus.FAILED
-        delivery.next_attempt_at = None
-        outbox.finish(session, job)
-    else:
-        delivery.next_attempt_at = now() + pause
-        outbox.retry(session, job, outcome.words, pause)
     session.add(delivery)
 
 
+def _end(session: Session, job: Job, outcome: Outcome, pause: timedelta | None) -> None:
+    if pause is None:
+        outbox.finish(session, job)
+    else:
+        outbox.retry(session, job, outcome.words, pause)
+
+
 def _judge_webhook(webhook: Webhook, outcome: Outcome) -> None:
-    moment = now()
     if outcome.delivered:
-        webhook.failing_since = None
+        webhook.failing_since = webhook.failed_at = None
     elif outcome.unwanted:
         webhook.active, webhook.inactive_reason = (False, "The endpoint answered 410 Gone")
-    elif webhook.failing_since is None:
-        webhook.failing_since = moment
-    elif moment - webhook.failing_since > SWITCHED_OFF_AFTER:
+    elif _note_failure(webhook, now()) > SWITCHED_OFF_AFTER:
         webhook.active, webhook.inactive_reason = (False, "No message was delivered for five days")
+
+
+def _note_failure(webhook: Webhook, moment: datetime) -> timedelta:
+    """For how long the webhook has been failing now. A silence proves nothing: after one the count starts anew."""
+    if webhook.failed_at is None or moment - webhook.failed_at > LONGEST_SILENCE:
+        webhook.failing_since = None
+    webhook.failing_since, webhook.failed_at = webhook.failing_since or moment, moment
+    return moment - webhook.failing_since
 
 
 def _pause(attempt: int, asked: timedelta | None) -> timedelta | None:

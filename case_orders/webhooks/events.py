@@ -8,8 +8,8 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
-from case_orders.outbox import enqueue
-from models import Case, Delivery, Event, Order, Webhook
+from case_orders.outbox import enqueue, replay
+from models import Case, Delivery, Event, Job, Order, Webhook
 from models.jobs import JobKind
 from models.webhooks import DeliveryStatus
 
@@ -65,20 +65,38 @@ def test_event(session: Session, webhook: Webhook) -> Delivery:
 def deliver(session: Session, webhook: Webhook, event: Event) -> Delivery:
     """Promise to send an event to a webhook."""
     session.flush()
-    delivery = Delivery(webhook_id=webhook.id, event_id=event.id, event_type=event.type)
+    delivery = Delivery(webhook_id=webhook.id, event_id=event.id, event_type=event.type, next_attempt_at=now())
     session.add(delivery)
-    send_now(session, webhook, delivery)
+    _promise(session, webhook, delivery)
     return delivery
 
 
-def send_now(session: Session, webhook: Webhook, delivery: Delivery) -> None:
-    """Promise to send a delivery, for the first time or again, with the whole schedule of retries before it."""
-    delivery.status, delivery.next_attempt_at = DeliveryStatus.PENDING, now()
-    session.add(delivery)
+def _promise(session: Session, webhook: Webhook, delivery: Delivery) -> None:
     enqueue(
         session,
         JobKind.DELIVER_WEBHOOK,
         delivery.id,
         organization_id=webhook.organization_id,
-        destination=urlsplit(webhook.url).netloc.lower(),
+        destination=_destination(webhook),
     )
+
+
+def _destination(webhook: Webhook) -> str:
+    return urlsplit(webhook.url).netloc.lower()
+
+
+def send_now(session: Session, webhook: Webhook, delivery: Delivery) -> None:
+    """Send a delivery again, with the whole schedule of retries before it, by the one job that it has.
+
+    An attempt that is under way is recorded, but decides nothing any more.
+    """
+    # Whoever records an attempt holds the webhook too.
+    session.refresh(webhook, with_for_update={"key_share": True})
+    job = session.exec(select(Job).where(Job.subject == delivery.id).with_for_update()).one_or_none()
+    delivery.status, delivery.next_attempt_at = DeliveryStatus.PENDING, now()
+    session.add(delivery)
+    if job is None:
+        _promise(session, webhook, delivery)
+    else:
+        job.destination = _destination(webhook)
+        replay(session, job)

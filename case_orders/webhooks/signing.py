@@ -1,18 +1,11 @@
 """How messages are signed: Standard Webhooks, and the documented platform's own header beside it."""
 
-import base64
 import hashlib
 import hmac
-import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
 from standardwebhooks import Webhook as StandardWebhook
-
-
-def new_secret() -> str:
-    """A signing secret: `whsec_` and 24 random bytes in base64."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
 def signed_headers(signing_secrets: Sequence[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:

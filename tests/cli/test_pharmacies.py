@@ -44,6 +44,11 @@ def test_an_address_that_may_not_be_called_is_refused_without_showing_it(run: Ru
     assert url not in run(*ADD, url, code=1).output
 
 
+def test_a_pharmacy_on_the_internet_is_called_over_https_only(run: Run, organization: str) -> None:
+    refused = run(*ADD, "http://pharmacy.example.com/v1", code=1)
+    assert "--base-url is not allowed: https is required." in refused.output
+
+
 def test_a_private_address_is_taken_where_the_settings_allow_it(
     run: Run, organization: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

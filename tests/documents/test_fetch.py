@@ -39,7 +39,6 @@ async def failure(
     *,
     expected_sha256: str | None = None,
     max_bytes: int = 1_000_000,
-    https_only: bool = False,
 ) -> tuple[str, bool]:
     async with server:
         with pytest.raises(FetchFailed) as caught:
@@ -49,7 +48,6 @@ async def failure(
                 headers={},
                 expected_sha256=expected_sha256,
                 max_bytes=max_bytes,
-                https_only=https_only,
             )
     return caught.value.reason, caught.value.retry
 
@@ -177,13 +175,10 @@ async def test_a_url_that_is_not_called_is_not(outbound: Outbound) -> None:
     assert not caught.value.retry
 
 
-async def test_a_plain_url_is_refused_where_https_is_asked_for(
-    outbound: Outbound,
-) -> None:
-    assert await failure(outbound, pharmacy(), https_only=True) == (
-        "URL is not https",
-        False,
-    )
+async def test_a_document_is_not_fetched_in_the_clear(outbound: Outbound) -> None:
+    with pytest.raises(FetchFailed, match=r"^https is required$") as caught:
+        await fetch_pdf(outbound, "http://pharmacy.example/1.pdf", headers={}, expected_sha256=None)
+    assert not caught.value.retry
 
 
 async def test_a_gzip_bomb_of_300_mib_costs_no_memory(outbound: Outbound) -> None:

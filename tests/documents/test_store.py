@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -141,6 +142,18 @@ class TestADirectory:
         store = DocumentStore.open((tmp_path / "my documents").as_uri())
         await store.put(KEY, b"data")
         assert (tmp_path / "my documents" / KEY).read_bytes() == b"data"
+
+    async def test_does_not_wait_for_other_work_that_hangs(self, tmp_path: Path) -> None:
+        store, released = DocumentStore.open(str(tmp_path)), threading.Event()
+        hanging = [asyncio.create_task(asyncio.to_thread(released.wait)) for _ in range(40)]
+        try:
+            async with asyncio.timeout(5):
+                await store.put(KEY, b"data")
+                assert await store.read(KEY) == b"data"
+                await store.check()
+        finally:
+            released.set()
+            await asyncio.gather(*hanging)
 
     def test_tells_a_person_the_path(self, tmp_path: Path) -> None:
         assert DocumentStore.open(str(tmp_path)).location(KEY) == str(tmp_path / KEY)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from httpx2 import ASGITransport
+from sqlmodel import select
 
 from case_orders.app import create_app
-from case_orders.db import Database
+from case_orders.db import Database, now
 from case_orders.edge.exchange import ASGIApp
 from case_orders.settings import Settings
-from models import Case
+from models import ApiKey, Case
 from tests.edge.conftest import Post
 from tests.edge.wire import Reply, Service, head, require_refusal
 from tests.support.contract_client import ContractClient
@@ -127,14 +128,55 @@ async def test_a_failure_of_ours_is_a_500_that_says_nothing(
     assert answer.json()["requestId"] in output.out
 
 
-def test_one_line_is_logged_for_a_request_and_names_no_path(
+def logged_of(service: Service, capsys: pytest.CaptureFixture[str], target: str, headers: dict[str, str]) -> str:
+    """What is logged of a request: by the time that the next one is answered its line is written."""
+    service.request("GET", target, headers)
+    service.request("GET", "/livez")
+    return capsys.readouterr().out
+
+
+def test_one_line_is_logged_for_a_request_by_whom_and_about_what_and_nothing_that_was_sent(
+    service: Service, us: Tenant, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database.transaction() as session:
+        key = session.exec(select(ApiKey).where(ApiKey.organization_id == us.organization_id)).one()
+    logged = logged_of(service, capsys, f"/api/v1/cases/{us.case_id}?reference=NEEDLE", {"cv-api-key": us.key})
+    assert logged.count("operation=getCase") == 1
+    for told in (
+        "status=400",
+        "code=invalid_request",
+        f"organization={us.organization_id}",
+        f"key={key.id}",
+        f"case_id={us.case_id}",
+    ):
+        assert told in logged
+    assert not [word for word in ("NEEDLE", us.key) if word in logged]
+
+
+def test_what_is_in_the_place_of_an_id_and_is_none_is_not_logged(
     service: Service, us: Tenant, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service.request("GET", f"/api/v1/cases/{us.case_id}?reference=NEEDLE", {"cv-api-key": us.key})
-    logged = capsys.readouterr().out
-    assert logged.count("operation=getCase") == 1
-    assert "status=400" in logged
-    assert not [word for word in ("NEEDLE", us.case_id, us.key) if word in logged]
+    logged = logged_of(service, capsys, "/api/v1/cases/NEEDLE", {"cv-api-key": us.key})
+    assert "operation=getCase" in logged
+    assert "NEEDLE" not in logged
+
+
+def test_a_key_that_was_revoked_is_logged_by_its_id_when_it_is_used(
+    service: Service, us: Tenant, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database.transaction() as session:
+        key = session.exec(select(ApiKey).where(ApiKey.organization_id == us.organization_id)).one()
+        key.revoked_at = now()
+    logged = logged_of(service, capsys, "/api/v1/cases", {"cv-api-key": us.key})
+    assert f"key={key.id}" in logged
+    assert "code=invalid_api_key" in logged
+    assert us.key not in logged
+
+
+def test_a_key_that_nobody_has_is_logged_as_refused(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    logged = logged_of(service, capsys, "/api/v1/cases", {"cv-api-key": "NEEDLE"})
+    assert "code=invalid_api_key" in logged
+    assert "NEEDLE" not in logged
 
 
 def test_a_refusal_is_small_and_never_stored_by_a_cache(post: Post) -> None:

@@ -99,6 +99,32 @@ def test_a_body_that_does_not_come_is_a_408_and_the_connections_end(
         assert cut_after(connection) < 10 * BODY_SECONDS
 
 
+@pytest.mark.parametrize("said", [b"{", b"\r\n"], ids=["body", "empty line"])
+def test_what_drips_in_after_the_answer_does_not_hold_the_connection(impatient: Service, said: bytes) -> None:
+    length = "1000" if said == b"{" else "0"
+    headers = {"cv-api-key": "unknown", "Content-Type": "application/json", "Content-Length": length}
+    with impatient.connect() as connection:
+        connection.sendall(head("POST", "/api/v1/cases", headers))
+        assert answer(connection, "POST").status == 401
+        started = time.monotonic()
+        with pytest.raises(ConnectionError):
+            drip(connection, said, pause=0.02)
+        assert time.monotonic() - started < 10 * HEAD_SECONDS
+
+
+def test_the_rest_of_a_body_that_was_answered_early_is_read_and_the_next_request_answered(
+    service: Service, post: Post
+) -> None:
+    rest = 4 * MAX_HEAD_BYTES
+    headers = {"cv-api-key": "unknown", "Content-Type": "application/json", "Content-Length": str(rest)}
+    with service.connect() as connection:
+        connection.sendall(head("POST", "/api/v1/cases", headers))
+        assert answer(connection, "POST").status == 401
+        connection.sendall(b" " * rest)
+        connection.sendall(head("GET", "/livez", {}))
+        assert answer(connection).status == 200
+
+
 def test_a_slow_client_holds_nobody_up(impatient: Service) -> None:
     silent = [impatient.connect() for _ in range(50)]
     assert impatient.request("GET", "/livez").status == 200

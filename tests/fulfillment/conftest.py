@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from case_orders import worker
-from case_orders.fulfillment import cancel
+from case_orders.fulfillment import submit
 from models.jobs import JobKind
 from tests.fulfillment.house import Clinic, House, open_house, sandbox
 
@@ -29,7 +29,7 @@ def impatience() -> Iterator[None]:
     """Second tries come soon, and there are few for documents."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "_FIRST_PAUSE", SOON)
-        patch.setattr(cancel, "SUBMISSION_PAUSE", SOON)
+        patch.setattr(submit, "SILENCE", SOON)
         fetching = worker.KINDS[JobKind.FETCH_DOCUMENT]
         patch.setitem(worker.KINDS, JobKind.FETCH_DOCUMENT, replace(fetching, attempts=2))
         yield

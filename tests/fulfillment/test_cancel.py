@@ -2,11 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
+from structlog.testing import capture_logs
 
+from case_orders import worker
+from case_orders.db import now
+from case_orders.fulfillment import submit
+from models.jobs import JobKind
 from tests.fulfillment.house import Clinic, House, sandbox, until
 from tests.fulfillment.test_submit import port_of
 from tests.pharmacies.conftest import listening
@@ -69,6 +77,7 @@ async def test_what_is_reported_while_a_cancel_waits_is_where_the_order_goes_on_
     order_id = await unhurried.place("drug-slow-cancel")
     await unhurried.until(order_id, status="SUBMITTED")
     await unhurried.cancel(order_id)
+    await until(lambda: JobKind.CANCEL_ORDER not in [job.kind for job in unhurried.jobs()], "an answer")
     await unhurried.report(order_id, status="FILLING")
     await unhurried.until(order_id, resume="FILLING", status="CANCEL_REQUESTED")
     await unhurried.report(order_id, cancellation={"granted": False})
@@ -165,3 +174,92 @@ async def test_to_cancel_twice_is_to_cancel_once(unhurried: Clinic) -> None:
     answers = [await unhurried.cancel(order_id) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
     assert unhurried.states(order_id).count("CANCEL_REQUESTED") == 1
+
+
+@dataclass
+class Pen:
+    """A pharmacy whose answers to cancel requests are written in advance; `keys` are those of the requests."""
+
+    answers: list[bool]
+    keys: list[str] = field(default_factory=list)
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.add_routes([web.post("/orders", self.submit), web.post("/orders/{order_id}/cancel", self.cancel)])
+        return application
+
+    async def submit(self, _request: web.Request) -> web.Response:
+        return web.json_response({"reference": "RX-1"}, status=202)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        self.keys.append(request.headers["Idempotency-Key"])
+        return web.json_response({"granted": self.answers[len(self.keys) - 1]})
+
+
+async def test_a_request_after_a_denial_is_another_request(house: House) -> None:
+    """A pharmacy repeats its answer to a request that is repeated."""
+    pen = Pen([False, True])
+    async with listening(pen.application()) as url:
+        clinic = house.clinic(url)
+        order_id = await clinic.place()
+        await clinic.until(order_id, status="SUBMITTED")
+        await clinic.cancel(order_id)
+        await clinic.until(order_id, status="SUBMITTED", cancel_requested=False)
+        await clinic.cancel(order_id)
+        await clinic.until(order_id, status="CANCELED")
+    assert len(set(pen.keys)) == 2
+
+
+async def test_a_pharmacy_that_fills_a_canceled_order_is_asked_again_and_its_denial_is_told_to_the_operator(
+    house: House,
+) -> None:
+    pen = Pen([True, False])
+    async with listening(pen.application()) as url:
+        clinic = house.clinic(url)
+        order_id = await clinic.place()
+        await clinic.until(order_id, status="SUBMITTED")
+        await clinic.cancel(order_id)
+        await clinic.until(order_id, status="CANCELED")
+        with capture_logs() as logs:
+            await clinic.report(order_id, status="FILLING")
+            await until(lambda: len(pen.keys) == 2 and not clinic.row(order_id).cancel_requested, "another answer")
+    assert clinic.states(order_id)[-1] == "CANCELED"
+    errors = [line for line in logs if line["log_level"] == "error"]
+    assert [(line["event"], line["order"]) for line in errors] == [("canceled order goes on", order_id)]
+
+
+async def test_a_cancel_made_while_the_pharmacy_is_away_is_not_lost_when_the_order_turns_out_to_have_arrived(
+    unhurried: Clinic, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(seconds=30))
+    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
+        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
+        proxy.fault = LOST_ANSWER
+        order_id = await clinic.place()
+        await until(lambda: clinic.jobs()[0].last_error is not None, "a failed attempt")
+        await clinic.cancel(order_id)
+        await until(lambda: [job.kind for job in clinic.jobs()] == [JobKind.SUBMIT_ORDER], "the end of the first job")
+        proxy.fault = NONE
+        await clinic.report(order_id, status="ACKNOWLEDGED")
+        await clinic.until(order_id, status="CANCELED")
+        assert (await clinic.sandbox_says(order_id))["status"] == "CANCELED"
+
+
+async def test_a_pharmacy_that_was_silent_is_not_believed_at_once_that_it_has_no_order(
+    clinic: Clinic, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may still be at work on the submission."""
+    monkeypatch.setattr(submit, "SILENCE", timedelta(minutes=2))
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(seconds=0.5))
+    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
+        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+        proxy.fault = RESET
+        order_id = await proxied.place()
+        await until(lambda: proxied.jobs()[0].last_error is not None, "a failed attempt")
+        await proxied.cancel(order_id)
+        proxy.fault = NONE
+        doubt = "the pharmacy may still be taking the order"
+        await until(lambda: doubt in [job.last_error for job in proxied.jobs()], "doubt")
+    assert proxied.states(order_id)[-1] == "PROCESSING"
+    (job,) = (job for job in proxied.jobs() if job.last_error == doubt)
+    assert timedelta(seconds=90) < job.due_at - now() <= timedelta(minutes=2)

@@ -1,5 +1,6 @@
 """What a pharmacy reports, applied to its order: late, twice, out of order, or not the pharmacy's at all."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlmodel import Session, select
+from sqlmodel import Session, col, delete, select
 
 from case_orders import progress
 from case_orders.db import now
-from case_orders.fulfillment import reports
-from case_orders.pharmacies.signing import new_secret
-from models import Event, Order, StatusChange
+from case_orders.documents import Fetched
+from case_orders.fulfillment import documents, reports, submit
+from case_orders.signing_secrets import new_secret
+from models import Document, Event, Job, Order, PharmacyReport, StatusChange
+from models.jobs import JobKind, JobState
 from models.order_states import FINAL, MOVES, OrderState, rank
 from tests.fulfillment.house import Clinic, House
 from tests.support.orders import placement
@@ -163,6 +166,184 @@ def test_whatever_is_reported_and_asked_an_order_never_goes_back_and_ends_once(
         sequences = session.exec(select(Event.sequence).where(Event.order_id == order_id)).all()
         assert sorted(number or 0 for number in sequences) == list(range(1, len(sequences) + 1))
         session.rollback()
+
+
+def at(hour: int, **fields: object) -> dict[str, Any]:
+    """A report of what happened at an hour of the morning."""
+    return {"occurredAt": (MORNING + timedelta(hours=hour)).isoformat()} | fields
+
+
+@pytest.fixture
+def told(order: tuple[House, str]) -> Iterator[tuple[Session, Order]]:
+    """The order in a transaction that is undone."""
+    house, order_id = order
+    with Session(house.database.engine) as session:
+        yield session, progress.lock(session, order_id)
+        session.rollback()
+
+
+def promised(session: Session, order: Order, kind: JobKind) -> list[Job]:
+    mine = select(Job).where(Job.kind == kind, Job.organization_id == order.organization_id)
+    return list(session.exec(mine))
+
+
+def cancels(session: Session, order: Order) -> int:
+    return len(promised(session, order, JobKind.CANCEL_ORDER))
+
+
+def test_a_hold_stays_when_what_was_before_it_is_told_late_or_again(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(1, status="ACKNOWLEDGED"))
+    reports.apply(session, order, at(2, status="ON_HOLD"))
+    assert reports.apply(session, order, at(1, status="ACKNOWLEDGED")) == reports.UNCHANGED
+    assert reports.apply(session, order, at(1, status="FILLING")) == reports.UNCHANGED
+    assert (order.status, order.furthest) == (OrderState.ON_HOLD, OrderState.FILLING)
+    assert reports.apply(session, order, at(3, status="FILLING")) == reports.CHANGED
+
+
+def test_a_hold_stays_where_a_denied_cancel_leads_back_to_it(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(2, status="ON_HOLD"))
+    ask_to_cancel(session, order)
+    reports.apply(session, order, at(1, status="ACKNOWLEDGED"))
+    reports.apply(session, order, at(3, cancellation={"granted": False}))
+    assert order.status is OrderState.ON_HOLD
+
+
+def test_a_cancel_from_before_the_submission_was_answered_is_taken_to_the_pharmacy_after_it(
+    told: tuple[Session, Order],
+) -> None:
+    session, order = told
+    order.status, order.cancel_requested = OrderState.PROCESSING, True
+    reports.apply(session, order, at(1, status="ACKNOWLEDGED"))
+    assert order.status is OrderState.CANCEL_REQUESTED
+    assert cancels(session, order) == 1
+
+
+def test_an_answer_that_comes_while_the_order_is_submitted_anew_does_not_end_the_request(
+    told: tuple[Session, Order],
+) -> None:
+    session, order = told
+    order.status, order.cancel_requested = OrderState.PROCESSING, True
+    reports.take_cancellation(session, order, {"granted": True})
+    assert (order.status, order.cancel_requested) == (OrderState.PROCESSING, True)
+
+
+def test_a_cancel_of_an_order_whose_submission_failed_is_taken_to_the_pharmacy(told: tuple[Session, Order]) -> None:
+    session, order = told
+    order.status, order.cancel_requested = OrderState.PROCESSING, True
+    job = Job(organization_id=order.organization_id, kind=JobKind.SUBMIT_ORDER, subject=order.id)
+    submit.fail_order(session, job, "the pharmacy is out of reach")
+    assert order.status is OrderState.FAILED
+    assert cancels(session, order) == 1
+
+
+@pytest.mark.parametrize(("status", "asked"), [("FILLING", 1), ("ON_HOLD", 1), ("SHIPPED", 1), ("REJECTED", 0)])
+def test_a_canceled_order_that_the_pharmacy_works_on_is_canceled_there_once_more(
+    status: str, asked: int, told: tuple[Session, Order]
+) -> None:
+    session, order = told
+    ask_to_cancel(session, order)
+    reports.apply(session, order, at(2, status="CANCELED"))
+    reports.apply(session, order, at(1, status="ACKNOWLEDGED"))
+    assert cancels(session, order) == 0
+    for hour in (3, 4):
+        reports.apply(session, order, at(hour, status=status))
+    assert (order.status, cancels(session, order)) == (OrderState.CANCELED, asked)
+
+
+def test_a_denial_is_not_of_a_request_that_has_still_to_be_taken_to_the_pharmacy(told: tuple[Session, Order]) -> None:
+    session, order = told
+    ask_to_cancel(session, order)
+    progress.promise(session, order, JobKind.CANCEL_ORDER)
+    denial = at(1, cancellation={"granted": False})
+    assert reports.apply(session, order, denial) == reports.UNCHANGED
+    session.connection().execute(delete(Job).where(col(Job.subject) == order.id))
+    assert reports.apply(session, order, denial) == reports.CHANGED
+
+
+def tracking_events(session: Session, order: Order) -> int:
+    tracking = select(Event).where(Event.order_id == order.id, Event.type == "ORDER_TRACKING_ADDED")
+    return len(session.exec(tracking).all())
+
+
+def test_a_late_report_does_not_bring_an_old_tracking_number_back(told: tuple[Session, Order]) -> None:
+    session, order = told
+    shipped, moved = at(1, status="SHIPPED", trackingNumber="1Z1"), at(3, trackingNumber="1Z2")
+    for number, report in enumerate((shipped, moved, shipped, at(2, trackingNumber="1Z3"))):
+        row = PharmacyReport(
+            pharmacy_id=order.pharmacy_id, message_id=f"message-{number}", order_id=order.id, body=report
+        )
+        row.outcome = reports.apply(session, order, report)
+        session.add(row)
+    assert (order.tracking_number, tracking_events(session, order)) == ("1Z2", 2)
+
+
+def test_a_late_report_may_bring_the_first_tracking_number(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(2, status="COMPLETED"))
+    reports.apply(session, order, at(1, status="SHIPPED", trackingNumber="1Z1", carrier="UPS"))
+    assert (order.tracking_number, order.carrier) == ("1Z1", "UPS")
+
+
+def test_a_carrier_may_come_before_or_after_its_number(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(1, carrier="UPS"))
+    assert tracking_events(session, order) == 0
+    reports.apply(session, order, at(2, trackingNumber="1Z1"))
+    assert (order.tracking_number, order.carrier) == ("1Z1", "UPS")
+    reports.apply(session, order, at(3, trackingNumber="1Z2"))
+    assert (order.tracking_number, order.carrier) == ("1Z2", None)
+    reports.apply(session, order, at(4, carrier="FedEx"))
+    assert (order.tracking_number, order.carrier) == ("1Z2", "FedEx")
+    assert tracking_events(session, order) == 3
+
+
+def named(name: str, **fields: str) -> dict[str, str]:
+    return {"id": name, "url": f"https://pharmacy.example/{name}"} | fields
+
+
+def test_a_document_that_is_named_at_every_poll_is_promised_once(told: tuple[Session, Order]) -> None:
+    session, order = told
+    for _ in range(3):
+        reports.apply(session, order, at(1, documents=[named("rx")]))
+    (job,) = promised(session, order, JobKind.FETCH_DOCUMENT)
+    documents.fail_document(session, job, "the document is not a PDF")
+    job.state = JobState.DEAD
+    reports.apply(session, order, at(2, documents=[named("rx")]))
+    (again,) = promised(session, order, JobKind.FETCH_DOCUMENT)
+    assert (again.id, again.state) == (job.id, JobState.WAITING)
+
+
+def test_a_document_that_is_not_stored_yet_is_fetched_from_where_it_lies_now(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(1, documents=[named("rx")]))
+    moved = named("rx", url="https://pharmacy.example/signed?until=noon", sha256="0" * 64)
+    reports.apply(session, order, at(2, documents=[moved]))
+    (document,) = session.exec(select(Document).where(Document.order_id == order.id))
+    assert (document.source_url, document.expected_sha256) == (moved["url"], moved["sha256"])
+
+
+def test_a_document_that_is_named_does_not_hide_that_another_one_failed(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(1, documents=[named("rx")]))
+    (job,) = promised(session, order, JobKind.FETCH_DOCUMENT)
+    documents.fail_document(session, job, "the document is not a PDF")
+    reports.apply(session, order, at(2, documents=[named("leaflet")]))
+    assert order.document_status == "FAILED"
+
+
+def test_a_document_that_two_jobs_fetched_is_stored_and_announced_once(told: tuple[Session, Order]) -> None:
+    session, order = told
+    reports.apply(session, order, at(1, documents=[named("rx")]))
+    (job,) = promised(session, order, JobKind.FETCH_DOCUMENT)
+    for content in (b"first", b"second"):
+        documents._record(session, job.subject, Fetched.of(content))
+    documents.fail_document(session, job, "too late to fail")
+    stored = select(Event).where(Event.order_id == order.id, Event.type == "DOCUMENT_STORED")
+    assert len(session.exec(stored).all()) == 1
+    document = session.get_one(Document, job.subject)
+    assert (document.size, document.failure, order.document_status) == (5, None, "STORED")
 
 
 def test_a_hold_that_is_over_does_not_come_back_with_its_late_report(order: tuple[House, str]) -> None:

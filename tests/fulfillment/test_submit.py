@@ -167,6 +167,7 @@ async def test_a_failed_order_of_which_the_pharmacy_reports_goes_on_by_itself(
         await clinic.until(order_id, status="FAILED")
         await clinic.report(order_id, status="FILLING")
         await clinic.until(order_id, status="FILLING")
+        await until(lambda: JobKind.FOLLOW_ORDER in [job.kind for job in clinic.jobs()], "a promise to follow")
     assert clinic.states(order_id)[-3:] == ["PROCESSING", "SUBMITTED", "FILLING"]
 
 

@@ -9,7 +9,7 @@ import httpx2
 from case_orders import progress
 from case_orders.db import Database, new_id, now
 from case_orders.edge import contract
-from case_orders.webhooks.signing import new_secret
+from case_orders.signing_secrets import new_secret
 from models import Delivery, Document, Event, Order, Webhook
 from models.order_states import OrderState
 from tests.support.contract_client import ContractClient

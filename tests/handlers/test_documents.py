@@ -2,11 +2,14 @@
 
 import hashlib
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from httpx2 import ASGITransport
 
+from case_orders.app import create_app
 from case_orders.db import Database, new_id, now
 from case_orders.documents import DocumentStore
 from case_orders.links import Links
@@ -116,9 +119,27 @@ async def test_bytes_that_are_lost_are_an_error_and_no_broken_download(
         await api.get(f"/orders/{order_id}/documents/{document.id}"),
         await by_link(api, settings, document.id),
     ):
-        assert answer.status_code in (500, 503)
+        assert answer.status_code == 500
         assert answer.json()["success"] is False
         assert "content-disposition" not in answer.headers
+
+
+async def test_a_store_that_is_away_is_worth_another_try(
+    api: ContractClient, order_id: str, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    away = settings.model_copy(update={"document_store": str(tmp_path / "file" / "documents")})
+    document = name(database, order_id)
+    async with ContractClient(
+        transport=ASGITransport(create_app(away, database)), base_url="http://test/api/v1", headers=api.headers
+    ) as client:
+        for answer in (
+            await client.get(f"/orders/{order_id}/documents/{document.id}"),
+            await by_link(client, settings, document.id),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert answer.headers["retry-after"]
+            assert "content-disposition" not in answer.headers
 
 
 # ---- links ------------------------------------------------------------------------------------------------------

@@ -7,10 +7,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from httpx2 import ASGITransport
 from sqlmodel import select
 
+from case_orders.app import create_app
 from case_orders.db import Database, new_id, now
-from case_orders.pharmacies.signing import new_secret, sign_report
+from case_orders.pharmacies.signing import sign_report
+from case_orders.settings import Settings
+from case_orders.signing_secrets import new_secret
 from models import Job, Pharmacy, PharmacyReport
 from tests.handlers.steps import placed
 from tests.support.contract_client import ContractClient
@@ -106,6 +110,19 @@ async def test_whatever_is_wrong_with_a_signature_is_answered_alike(
     assert {answer.status_code for answer in answers} == {401}
     assert len({json.dumps(answer.json() | {"requestId": ""}) for answer in answers}) == 1
     assert stored(database, order_id) == []
+
+
+async def test_whoever_cannot_sign_does_not_reach_the_queue_of_writes(
+    settings: Settings, api: ContractClient, us: Tenant
+) -> None:
+    body = report(await placed(api, us.case_id))
+    database = Database(settings.database_url, most_waiting=0)
+    transport = ASGITransport(create_app(settings, database))
+    async with ContractClient(transport=transport, base_url="http://test/api/v1") as full:
+        unsigned = await send(full, us.pharmacy_id, body, **sign_report(new_secret(), body))
+        signed = await send(full, us.pharmacy_id, body)
+    await database.close()
+    assert [unsigned.status_code, signed.status_code] == [401, 503]
 
 
 async def test_an_order_that_this_pharmacy_does_not_have_is_not_found(

@@ -125,6 +125,42 @@ async def test_a_prescription_older_than_six_months_is_refused_for_schedules_iii
         assert found == {"/order/dateWritten": (f"order.dateWritten {words}", "prescription_too_old")}
 
 
+@pytest.mark.parametrize(
+    ("dates", "counts"),
+    [
+        ({"datePrescribed": 185}, "datePrescribed"),
+        ({"dateSigned": 185}, "dateSigned"),
+        ({"dateSigned": 185, "datePrescribed": 0}, "dateSigned"),
+        ({"dateWritten": 0, "datePrescribed": 400}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+async def test_the_age_is_that_of_the_first_date_that_is_known(
+    api: ContractClient, us: Tenant, dates: dict[str, int], counts: str | None
+) -> None:
+    body = controlled("IV")
+    del body["order"]["dateWritten"]
+    body["order"] |= {name: today(days_ago) for name, days_ago in dates.items()}
+    answer = await place(api, us.case_id, body)
+    if counts is None:
+        assert answer.status_code == 200
+    else:
+        assert set(problems(answer)) == {f"/order/{counts}"}
+
+
+@pytest.mark.parametrize("name", ["dateWritten", "dateSigned", "datePrescribed"])
+async def test_a_date_in_the_future_is_a_warning(api: ContractClient, us: Tenant, name: str) -> None:
+    order = await read(api, await placed(api, us.case_id, **{name: today(-2)}))
+    found = [(warning["path"], warning["message"]) for warning in order["warnings"] if "date" in warning["code"]]
+    assert found == [(f"/order/{name}", f"order.{name} is in the future")]
+
+
+async def test_today_is_not_in_the_future(api: ContractClient, us: Tenant) -> None:
+    order = await read(api, await placed(api, us.case_id, dateWritten=today()))
+    assert "date_in_future" not in {warning["code"] for warning in order["warnings"]}
+
+
 @pytest.mark.parametrize("schedule", ["II", "V"])
 async def test_an_old_prescription_is_taken_for_other_schedules(api: ContractClient, us: Tenant, schedule: str) -> None:
     assert (await place(api, us.case_id, controlled(schedule, written=today(400)))).status_code == 200

@@ -98,12 +98,44 @@ async def test_a_webhook_that_was_switched_off_comes_back(api: ContractClient, d
     webhook = (await create(api))["webhook"]
     with database.transaction() as session:
         stored = session.get_one(Webhook, webhook["id"])
-        stored.active, stored.inactive_reason, stored.failing_since = False, "The endpoint answered 410 Gone", now()
+        stored.active, stored.inactive_reason = False, "The endpoint answered 410 Gone"
+        stored.failing_since = stored.failed_at = now()
     found = (await api.get(f"/webhooks/{webhook['id']}")).json()["data"]["webhook"]
     assert (found["active"], found["inactiveReason"]) == (False, "The endpoint answered 410 Gone")
     answer = await api.patch(f"/webhooks/{webhook['id']}", json={"active": True})
     assert answer.json()["data"]["webhook"] == webhook
     assert row(database, webhook["id"]).failing_since is None
+
+
+@pytest.mark.parametrize(("url", "starts_anew"), [("https://other.example.com/", True), (URL, False)])
+async def test_another_url_has_not_failed_yet(
+    api: ContractClient, database: Database, url: str, starts_anew: bool
+) -> None:
+    webhook = (await create(api))["webhook"]
+    with database.transaction() as session:
+        stored = session.get_one(Webhook, webhook["id"])
+        stored.failing_since = stored.failed_at = now()
+    await api.patch(f"/webhooks/{webhook['id']}", json={"url": url})
+    stored = row(database, webhook["id"])
+    assert (stored.failing_since is None) is (stored.failed_at is None) is starts_anew
+
+
+async def test_a_change_of_the_url_alone_leaves_a_webhook_switched_off(api: ContractClient, database: Database) -> None:
+    webhook = (await create(api))["webhook"]
+    with database.transaction() as session:
+        stored = session.get_one(Webhook, webhook["id"])
+        stored.active, stored.inactive_reason = False, "The endpoint answered 410 Gone"
+    answer = await api.patch(f"/webhooks/{webhook['id']}", json={"url": "https://other.example.com/"})
+    changed = answer.json()["data"]["webhook"]
+    assert (changed["active"], changed["inactiveReason"]) == (False, "The endpoint answered 410 Gone")
+
+
+async def test_an_organization_has_at_most_50_webhooks(api: ContractClient) -> None:
+    ids = [(await create(api))["webhook"]["id"] for _ in range(50)]
+    answer = await api.post("/webhooks", json={"url": URL, "events": EVENTS})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_webhooks")
+    await api.delete(f"/webhooks/{ids[0]}")
+    await create(api)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +151,16 @@ async def test_an_address_that_is_not_public_is_refused(api: ContractClient, url
         assert code == "url_not_allowed"
         assert message.startswith("url is not allowed: ")
         assert url not in answer.text
+
+
+@pytest.mark.parametrize("url", ["http://hooks.example.com/orders", "http://8.8.8.8/"])
+async def test_health_data_leaves_over_https_only(api: ContractClient, url: str) -> None:
+    webhook = (await create(api))["webhook"]
+    for answer in (
+        await api.post("/webhooks", json={"url": url, "events": EVENTS}),
+        await api.patch(f"/webhooks/{webhook['id']}", json={"url": url}),
+    ):
+        assert problems(answer) == {"/url": ("url is not allowed: https is required", "url_not_allowed")}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9000/", "http://localhost:9000/"])
@@ -175,6 +217,25 @@ async def test_a_new_secret_leaves_the_old_one_valid_for_a_day(api: ContractClie
     assert stored.secrets_at(now()) == [answer["secret"], data["secret"]]
     assert stored.secrets_at(now() + timedelta(hours=23)) == [answer["secret"], data["secret"]]
     assert stored.secrets_at(now() + timedelta(hours=24)) == [answer["secret"]]
+
+
+async def test_a_rotation_can_be_repeated_before_its_secret_is_in_use(api: ContractClient, database: Database) -> None:
+    data = await create(api)
+    lost, got = [(await api.post(f"/webhooks/{data['webhook']['id']}/rotate-secret")).json()["data"] for _ in range(2)]
+    stored = row(database, data["webhook"]["id"])
+    assert lost["secret"] not in stored.secrets_at(now())
+    assert stored.secrets_at(now() + timedelta(hours=23)) == [got["secret"], data["secret"]]
+    assert stored.secrets_at(now() + timedelta(hours=24)) == [got["secret"]]
+
+
+async def test_a_rotation_after_the_overlap_keeps_the_last_secret(api: ContractClient, database: Database) -> None:
+    data = await create(api)
+    path = f"/webhooks/{data['webhook']['id']}/rotate-secret"
+    second = (await api.post(path)).json()["data"]["secret"]
+    with database.transaction() as session:
+        session.get_one(Webhook, data["webhook"]["id"]).previous_secret_until = now()
+    third = (await api.post(path)).json()["data"]["secret"]
+    assert row(database, data["webhook"]["id"]).secrets_at(now()) == [third, second]
 
 
 async def test_a_test_event_makes_an_event_a_delivery_and_a_job(api: ContractClient, database: Database) -> None:
@@ -237,7 +298,7 @@ async def test_a_delivery_is_sent_again_under_its_own_event(
     assert answer.status_code == 202
     assert (again["id"], again["eventId"], again["status"]) == (delivery["id"], delivery["eventId"], "PENDING")
     with database.transaction() as session:
-        assert len(session.exec(select(Job).where(Job.subject == delivery["id"])).all()) == 2
+        assert len(session.exec(select(Job).where(Job.subject == delivery["id"])).all()) == 1
 
 
 async def test_a_webhook_that_is_not_active_sends_nothing(api: ContractClient, us: Tenant) -> None:

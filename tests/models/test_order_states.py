@@ -79,6 +79,20 @@ def test_a_held_order_goes_on_where_it_was_or_further_but_not_behind() -> None:
     assert not goes_on(S.ON_HOLD)
 
 
+@pytest.mark.parametrize("reported", [S.ACKNOWLEDGED, S.FILLING, S.READY])
+def test_a_late_report_does_not_end_a_hold(reported: OrderState) -> None:
+    assert not is_onward(reported, current=S.ON_HOLD, furthest=S.ACKNOWLEDGED, late=True)
+
+
+def test_a_late_report_does_not_begin_a_hold() -> None:
+    assert not is_onward(S.ON_HOLD, current=S.FILLING, furthest=S.FILLING, late=True)
+
+
+@pytest.mark.parametrize("reported", [S.SHIPPED, S.COMPLETED, S.REJECTED])
+def test_what_cannot_be_undone_ends_a_hold_however_late_it_is_told(reported: OrderState) -> None:
+    assert is_onward(reported, current=S.ON_HOLD, furthest=S.ACKNOWLEDGED, late=True)
+
+
 @pytest.mark.parametrize("current", sorted(set(OrderState) - FINAL))
 def test_every_open_order_may_be_rejected(current: OrderState) -> None:
     assert is_onward(S.REJECTED, current=current, furthest=S.SUBMITTED)

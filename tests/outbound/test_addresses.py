@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 import pytest
 
@@ -160,15 +161,16 @@ def test_a_url_with_a_user_is_refused(url: str) -> None:
     assert refusal(url) == "URL carries a user name or a password"
 
 
-def test_plain_http_is_refused_where_https_is_asked_for() -> None:
-    assert refusal("http://example.com/", https_only=True) == "URL is not https"
+@pytest.mark.parametrize("url", ["http://example.com:8080/", "http://8.8.8.8/", "http://[2606:4700::1111]/"])
+def test_outside_the_allowed_networks_https_is_required(url: str) -> None:
+    assert refusal(url, allow=("127.0.0.0/8",)) == "https is required"
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "https://example.com/hook?x=1#y",
-        "http://example.com:8080/",
+        "https://example.com:8080/",
         "https://EXAMPLE.com:443",
         "https://münchen.example/",
         "https://my_host.example./",
@@ -177,7 +179,7 @@ def test_plain_http_is_refused_where_https_is_asked_for() -> None:
     ],
 )
 def test_an_ordinary_url_is_taken(url: str) -> None:
-    AddressGuard().check_url(url, https_only=False)
+    AddressGuard().check_url(url)
 
 
 @pytest.mark.parametrize(
@@ -186,18 +188,19 @@ def test_an_ordinary_url_is_taken(url: str) -> None:
         "http://127.0.0.1:8000/",
         "http://localhost:8000/",
         "http://[::ffff:127.0.0.1]:8000/",
+        "https://127.0.0.1:8000/",
     ],
 )
 def test_an_address_of_an_allowed_network_is_taken(url: str) -> None:
-    AddressGuard(allow=("127.0.0.0/8",)).check_url(url, https_only=False)
+    AddressGuard(allow=("127.0.0.0/8",)).check_url(url)
 
 
 def test_allowing_one_network_allows_no_other() -> None:
     with pytest.raises(Blocked):
-        AddressGuard(allow=("127.0.0.0/8", "::1/128")).check_url("http://10.0.0.1/", https_only=False)
+        AddressGuard(allow=("127.0.0.0/8", "::1/128")).check_url("http://10.0.0.1/")
 
 
-def refusal(url: str, *, https_only: bool = False) -> str:
+def refusal(url: str, *, allow: Sequence[str] = ()) -> str:
     with pytest.raises(Blocked) as caught:
-        AddressGuard().check_url(url, https_only=https_only)
+        AddressGuard(allow).check_url(url)
     return caught.value.reason

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +27,7 @@ from tests.outbound.conftest import Name, Script, Serve
 from tests.outbound.test_addresses import NOT_PUBLIC
 
 SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
+REACHED = r"^certificate is not valid$"
 
 
 async def get(client: Outbound, url: object, *, total: float = 5, max_bytes: int = 1000) -> Reply:
@@ -39,8 +43,15 @@ async def echo(request: web.BaseRequest) -> web.Response:
     return web.Response(body=await request.read(), status=202, headers=headers)
 
 
-async def hang_up(_: web.BaseRequest) -> web.Response:
-    return web.Response(headers={"Connection": "close"})
+@pytest.fixture
+async def certified() -> AsyncIterator[RawTestServer]:
+    """A server with a certificate that nobody vouches for: who reaches it is told so."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(SELF_SIGNED)
+    server = RawTestServer(echo)
+    await server.start_server(ssl=context)
+    async with server:
+        yield server
 
 
 class TestAnAnswer:
@@ -138,41 +149,70 @@ class TestAnAddress:
     ) -> None:
         name("shop.example", [address])
         with pytest.raises(Blocked, match=r"^address is not public$"):
-            await get(guarded, "http://shop.example/")
+            await get(guarded, "https://shop.example/")
 
-    async def test_that_is_not_public_is_passed_over_for_one_that_is(self, name: Name) -> None:
-        name("shop.example", ["10.0.0.1", "127.0.0.1", "169.254.169.254"])
-        async with (
-            RawTestServer(echo) as server,
-            Outbound(allow=("127.0.0.1/32",)) as client,
-        ):
-            assert (await get(client, f"http://shop.example:{server.port}/")).status == 202
+    async def test_that_is_not_public_is_passed_over_for_one_that_is(
+        self, name: Name, certified: RawTestServer
+    ) -> None:
+        name("shop.example", ["10.0.0.1", "169.254.169.254", "127.0.0.1"])
+        async with Outbound(allow=("127.0.0.1/32",)) as client:
+            with pytest.raises(Unreachable, match=REACHED):
+                await get(client, f"https://shop.example:{certified.port}/")
 
-    async def test_that_changes_between_two_lookups_is_judged_each_time(self, name: Name) -> None:
+    async def test_that_changes_between_two_lookups_is_judged_each_time(
+        self, name: Name, certified: RawTestServer
+    ) -> None:
         name("rebind.example", ["127.0.0.1"], ["127.0.0.2"])
-        async with (
-            RawTestServer(hang_up) as server,
-            Outbound(allow=("127.0.0.1/32",)) as client,
-        ):
-            url = f"http://rebind.example:{server.port}/"
-            assert (await get(client, url)).status == 200
+        async with Outbound(allow=("127.0.0.1/32",)) as client:
+            url = f"https://rebind.example:{certified.port}/"
+            with pytest.raises(Unreachable, match=REACHED):
+                await get(client, url)
             assert isinstance(client.session.connector, aiohttp.TCPConnector)
             client.session.connector.clear_dns_cache()
             with pytest.raises(Blocked):
                 await get(client, url)
 
-    async def test_is_guarded_on_the_raw_session_and_through_its_redirects(self, outbound: Outbound) -> None:
+    @pytest.mark.parametrize(
+        ("location", "reason"),
+        [("http://10.0.0.1/", "address is not public"), ("http://example.com/", "https is required")],
+    )
+    async def test_is_guarded_on_the_raw_session_and_through_its_redirects(
+        self, outbound: Outbound, location: str, reason: str
+    ) -> None:
         async def redirect(_: web.BaseRequest) -> web.Response:
-            return web.Response(status=302, headers={"Location": "http://10.0.0.1/"})
+            return web.Response(status=302, headers={"Location": location})
 
         async with RawTestServer(redirect) as server:
-            with pytest.raises(aiohttp.ClientConnectorError, match="address is not public"):
+            with pytest.raises(aiohttp.ClientConnectionError, match=f"^{reason}$"):
                 await outbound.session.get(server.make_url("/"))
+
+    async def test_is_looked_up_without_waiting_for_names_that_never_resolve(
+        self, outbound: Outbound, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released = threading.Event()
+
+        def getaddrinfo(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+            if host.startswith("tarpit"):
+                released.wait()
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        hanging = [asyncio.create_task(get(outbound, f"https://tarpit-{n}.example/", total=60)) for n in range(40)]
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(Unreachable, match=r"^connection refused$"):
+                    await get(outbound, f"https://quick.example:{unused_tcp_port}/")
+                await asyncio.to_thread(int)
+        finally:
+            released.set()
+            for call in hanging:
+                call.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
 
     async def test_of_an_unknown_name_is_not_found(self, outbound: Outbound, name: Name) -> None:
         name("known.example", ["127.0.0.1"])
         with pytest.raises(Unreachable, match=r"^host name was not found$"):
-            await get(outbound, "http://unknown.example/")
+            await get(outbound, "https://unknown.example/")
 
     async def test_where_nobody_listens_refuses_the_connection(self, outbound: Outbound, unused_tcp_port: int) -> None:
         with pytest.raises(Unreachable, match=r"^connection refused$"):
@@ -303,20 +343,11 @@ class TestABrokenAnswer:
 
 
 class TestTls:
-    @pytest.fixture
-    def own_certificate(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(SELF_SIGNED)
-        return context
-
     async def test_a_certificate_that_nobody_vouches_for_is_refused(
-        self, outbound: Outbound, own_certificate: ssl.SSLContext
+        self, outbound: Outbound, certified: RawTestServer
     ) -> None:
-        server = RawTestServer(echo)
-        await server.start_server(ssl=own_certificate)
-        async with server:
-            with pytest.raises(Unreachable, match=r"^certificate is not valid$"):
-                await get(outbound, server.make_url("/"))
+        with pytest.raises(Unreachable, match=r"^certificate is not valid$"):
+            await get(outbound, certified.make_url("/"))
 
     async def test_a_server_that_speaks_no_tls_is_refused(self, outbound: Outbound, serve: Serve) -> None:
         async with serve(says(b"HTTP/1.1 200 OK\r\n\r\n")) as url:
@@ -334,8 +365,8 @@ async def test_a_failure_tells_nothing_of_the_url(outbound: Outbound, unused_tcp
 async def test_a_url_in_the_wrong_form_is_refused_before_any_call(
     guarded: Outbound,
 ) -> None:
-    with pytest.raises(Blocked, match=r"^URL is not https$"):
-        await guarded.request("POST", "http://example.com/", total=1, max_bytes=1, https_only=True)
+    with pytest.raises(Blocked, match=r"^https is required$"):
+        await guarded.request("POST", "http://example.com/", total=1, max_bytes=1)
 
 
 def says(answer: bytes) -> Script:

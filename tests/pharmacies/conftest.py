@@ -16,7 +16,8 @@ from aiohttp import web
 from case_orders.edge.contract import component
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.sandbox.server import make_app
-from case_orders.pharmacies.signing import new_secret, verify_report
+from case_orders.pharmacies.signing import verify_report
+from case_orders.signing_secrets import new_secret
 
 REQUEST_SECRET, REPORT_SECRET = new_secret(), new_secret()
 PACE = 0.01

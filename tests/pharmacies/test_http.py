@@ -27,7 +27,8 @@ from case_orders.pharmacies.protocol import (
     Refused,
     Undecided,
 )
-from case_orders.pharmacies.signing import new_secret, verify_request
+from case_orders.pharmacies.signing import verify_request
+from case_orders.signing_secrets import new_secret
 from tests.pharmacies.conftest import listening
 from tests.pharmacies.orders import order
 
@@ -105,7 +106,7 @@ async def test_an_order_that_is_not_there_is_none_and_cannot_be_canceled(
 ) -> None:
     scripted.answers(404)
     assert await pharmacy.look_up(ORDER_ID) is None
-    assert await pharmacy.cancel(ORDER_ID) == NotKnown()
+    assert await pharmacy.cancel(ORDER_ID, "request-1") == NotKnown()
 
 
 @pytest.mark.parametrize(
@@ -125,10 +126,10 @@ async def test_a_cancel_is_granted_denied_or_undecided(
     answer: object,
 ) -> None:
     scripted.answers(status, content)
-    assert await pharmacy.cancel(ORDER_ID) == answer
+    assert await pharmacy.cancel(ORDER_ID, "request-1") == answer
     ((method, path, headers, body),) = scripted.asked
     assert (method, path) == ("POST", f"/base/orders/{ORDER_ID}/cancel")
-    assert headers["Idempotency-Key"] == f"cancel-{ORDER_ID}"
+    assert headers["Idempotency-Key"] == "cancel-request-1"
     assert json.loads(body) == {"orderId": ORDER_ID}
 
 
@@ -140,7 +141,7 @@ async def test_a_pharmacy_that_is_busy_or_shut_is_unavailable(
     for call in (
         pharmacy.submit(ORDER),
         pharmacy.look_up(ORDER_ID),
-        pharmacy.cancel(ORDER_ID),
+        pharmacy.cancel(ORDER_ID, "request-1"),
     ):
         with pytest.raises(PharmacyUnavailable):
             await call
@@ -154,7 +155,7 @@ async def test_a_status_that_the_protocol_lacks_is_no_success(
     for call in (
         pharmacy.submit(ORDER),
         pharmacy.look_up(ORDER_ID),
-        pharmacy.cancel(ORDER_ID),
+        pharmacy.cancel(ORDER_ID, "request-1"),
     ):
         with pytest.raises(PharmacyMisbehaved, match=str(status)):
             await call
@@ -190,7 +191,7 @@ async def test_a_garbage_answer_is_no_answer(pharmacy: HttpPharmacy, scripted: S
     for call in (
         pharmacy.submit(ORDER),
         pharmacy.look_up(ORDER_ID),
-        pharmacy.cancel(ORDER_ID),
+        pharmacy.cancel(ORDER_ID, "request-1"),
     ):
         with pytest.raises(PharmacyMisbehaved):
             await call

@@ -19,9 +19,9 @@ from case_orders.envelope import JSON
 from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.settings import Settings
+from case_orders.signing_secrets import new_secret
 from case_orders.webhooks.delivery import deliver_webhook
 from case_orders.webhooks.events import EventType, announce
-from case_orders.webhooks.signing import new_secret
 from case_orders.work import Context
 from models import Attempt, Delivery, Document, Job, Order, PrescriptionItem, Webhook
 from tests.pharmacies.conftest import listening
@@ -109,7 +109,7 @@ class Desk:
             job.due_at, job.attempt = now() - timedelta(seconds=1), number - 1
             session.add(job)
         with self.database.transaction() as session:
-            (job,) = outbox.claim(session, 1, timedelta(minutes=1), {}, 1)
+            (job,) = outbox.claim(session, outbox.Limits(1, 1), timedelta(minutes=1))
         await deliver_webhook(self.context, job)
         return job
 

@@ -1,6 +1,9 @@
 """Deliveries: what an answer means, when the next attempt is made, and when there is none."""
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -8,6 +11,7 @@ from sqlmodel import select
 
 from case_orders.db import now
 from case_orders.webhooks import delivery, events
+from case_orders.webhooks.events import EventType
 from models import Attempt, Delivery, Webhook
 from models.webhooks import DeliveryStatus
 from tests.webhooks.conftest import Desk, Endpoint, never
@@ -146,12 +150,48 @@ async def test_an_endpoint_that_fails_for_five_days_is_switched_off(
     days: float, stays_on: bool, desk: Desk, endpoint: Endpoint
 ) -> None:
     endpoint.status = 500
-    webhook_id = desk.subscribe(endpoint.url, failing_since=now() - timedelta(days=days))
+    webhook_id = desk.subscribe(
+        endpoint.url, failing_since=now() - timedelta(days=days), failed_at=now() - timedelta(hours=24)
+    )
     desk.announce()
     await desk.attempt()
     webhook = desk.webhook(webhook_id)
     assert webhook.active is stays_on
     assert webhook.inactive_reason == (None if stays_on else "No message was delivered for five days")
+
+
+async def test_an_endpoint_that_failed_long_ago_and_was_sent_nothing_since_is_not_switched_off(
+    desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status = 502
+    webhook_id = desk.subscribe(
+        endpoint.url, failing_since=now() - timedelta(days=6), failed_at=now() - timedelta(days=4.5)
+    )
+    desk.announce()
+    began = now()
+    await desk.attempt()
+    webhook = desk.webhook(webhook_id)
+    assert webhook.active
+    assert webhook.failing_since is not None
+    assert webhook.failing_since >= began
+
+
+@pytest.mark.parametrize("loss", ["unavailable", "missing"])
+async def test_a_document_that_cannot_be_read_is_tried_again_as_scheduled_and_is_not_the_endpoints_fault(
+    loss: str, desk: Desk, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    webhook_id = desk.subscribe(endpoint.url, document_mode="BASE64")
+    shutil.rmtree(tmp_path / "documents")
+    if loss == "unavailable":
+        (tmp_path / "documents").touch()
+    desk.announce(EventType.DOCUMENT_STORED, documentId=desk.document_id)
+    await desk.attempt(2)
+    assert [(attempt.status_code, attempt.outcome) for attempt in desk.attempts()] == [
+        (None, "document could not be read; nothing was sent")
+    ]
+    assert 298 < wait_of(desk) <= 330
+    assert desk.webhook(webhook_id).failing_since is None
+    assert endpoint.received == []
 
 
 async def test_a_webhook_that_is_deleted_gets_nothing_more(desk: Desk, endpoint: Endpoint) -> None:
@@ -252,3 +292,52 @@ async def test_a_redelivery_sends_the_same_message_again_with_all_its_attempts(d
     assert desk.delivery().status is DeliveryStatus.DELIVERED
     with desk.database.transaction() as session:
         assert len(session.exec(select(Attempt)).all()) == 2
+
+
+def redeliver(desk: Desk, webhook_id: str) -> None:
+    with desk.database.transaction() as session:
+        delivery = session.exec(select(Delivery)).one()
+        events.send_now(session, session.get_one(Webhook, webhook_id), delivery)
+
+
+async def test_a_redelivery_takes_over_the_job_that_waits(desk: Desk, endpoint: Endpoint) -> None:
+    endpoint.status = 500
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt(5)
+    assert wait_of(desk) > 4 * 3600
+    for _ in range(3):
+        redeliver(desk, webhook_id)
+    (job,) = desk.jobs()
+    assert (job.attempt, job.due_at <= now()) == (0, True)
+    endpoint.status = 204
+    await desk.attempt()
+    assert desk.delivery().status is DeliveryStatus.DELIVERED
+    assert desk.jobs() == []
+
+
+async def test_a_redelivery_goes_to_where_the_webhook_is_by_then(desk: Desk, endpoint: Endpoint) -> None:
+    webhook_id = desk.subscribe("http://127.0.0.1:9999/hook")
+    desk.announce()
+    desk.change(webhook_id, url=endpoint.url)
+    redeliver(desk, webhook_id)
+    assert [job.destination for job in desk.jobs()] == [urlsplit(endpoint.url).netloc]
+
+
+@pytest.mark.parametrize(("number", "status"), [(1, 204), (1, 500), (8, 500)])
+async def test_an_attempt_under_way_at_a_redelivery_is_recorded_and_decides_nothing(
+    number: int, status: int, desk: Desk, endpoint: Endpoint
+) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+
+    async def ask_again() -> web.Response:
+        redeliver(desk, webhook_id)
+        return web.Response(status=status)
+
+    endpoint.answer = ask_again
+    await desk.attempt(number)
+    assert [attempt.status_code for attempt in desk.attempts()] == [status]
+    assert desk.delivery().status is DeliveryStatus.PENDING
+    (job,) = desk.jobs()
+    assert (job.attempt, job.due_at <= now()) == (0, True)

@@ -158,6 +158,7 @@ def upgrade() -> None:
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("inactive_reason", sa.String(length=200), nullable=True),
         sa.Column("failing_since", UtcDateTime(), nullable=True),
+        sa.Column("failed_at", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["organization_id"],
@@ -226,6 +227,7 @@ def upgrade() -> None:
         ),
         sa.Column("document_status", sa.Enum("PENDING", "STORED", "FAILED", name="documentstatus"), nullable=False),
         sa.Column("sent", sa.Boolean(), nullable=False),
+        sa.Column("sent_at", UtcDateTime(), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
         sa.Column(
             "resume",

@@ -107,7 +107,8 @@ class Counter:
         order = _object(await request.read())
         if missing := REQUIRED - order.keys():
             raise web.HTTPBadRequest(text="missing: " + ", ".join(sorted(missing)))
-        _check_key(request, order["orderId"])
+        if request.headers.get("Idempotency-Key") != order["orderId"]:
+            raise web.HTTPBadRequest(text="Idempotency-Key does not fit the order")
         submissions = self.book.count_submission(order["orderId"])
         booked = self.book.find(order["orderId"])
         if booked is None:
@@ -139,7 +140,8 @@ class Counter:
 
     async def cancel(self, request: web.Request) -> web.Response:
         order = self._order(request)
-        _check_key(request, f"cancel-{order.id}")
+        if not request.headers.get("Idempotency-Key", "").startswith("cancel-"):
+            raise web.HTTPBadRequest(text="Idempotency-Key does not fit a cancel request")
         answer = self.pharmacist.cancel(order)
         return web.json_response({}, status=202) if answer is None else web.json_response(answer)
 
@@ -170,11 +172,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise web.HTTPBadRequest(text="the body is not a JSON object")
     return value
-
-
-def _check_key(request: web.Request, key: str) -> None:
-    if request.headers.get("Idempotency-Key") != key:
-        raise web.HTTPBadRequest(text="Idempotency-Key does not fit the order")
 
 
 def _accepted(order: BookedOrder) -> web.Response:

@@ -88,7 +88,7 @@ async def test_a_cancel_that_was_waiting_is_decided_after_a_restart(
     placed = order("drug-slow-cancel", callback_url=service.url)
     async with sandbox(tmp_path, session, STANDSTILL) as pharmacy:
         await pharmacy.submit(placed)
-        assert await pharmacy.cancel(placed["orderId"]) == Undecided()
+        assert await pharmacy.cancel(placed["orderId"], "1") == Undecided()
     async with sandbox(tmp_path, session, PACE):
         await service.until(1)
     assert service.states == ["CANCELED"]

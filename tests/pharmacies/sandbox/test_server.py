@@ -21,7 +21,8 @@ from case_orders.pharmacies.protocol import (
     Refused,
     Undecided,
 )
-from case_orders.pharmacies.signing import new_secret, sign_request
+from case_orders.pharmacies.signing import sign_request
+from case_orders.signing_secrets import new_secret
 from tests.pharmacies.conftest import REQUEST_SECRET, Service, book_of, looked_up_as
 from tests.pharmacies.orders import item, order
 
@@ -107,7 +108,7 @@ async def test_a_request_with_another_signature_is_turned_away(sandbox: str, ses
     for call in (
         stranger.submit(order()),
         stranger.look_up(order()["orderId"]),
-        stranger.cancel(order()["orderId"]),
+        stranger.cancel(order()["orderId"], "1"),
     ):
         with pytest.raises(PharmacyUnavailable, match="401"):
             await call
@@ -132,7 +133,7 @@ async def test_an_order_under_another_key_is_refused(sandbox: str, session: aioh
 
 async def test_an_unknown_order_is_not_known(pharmacy: HttpPharmacy) -> None:
     assert await pharmacy.look_up(order()["orderId"]) is None
-    assert await pharmacy.cancel(order()["orderId"]) == NotKnown()
+    assert await pharmacy.cancel(order()["orderId"], "1") == NotKnown()
 
 
 async def test_a_report_is_repeated_under_its_id_until_it_is_taken(pharmacy: HttpPharmacy, service: Service) -> None:
@@ -269,8 +270,8 @@ class TestCancels:
         placed = order("drug-hold", callback_url=service.url)
         await pharmacy.submit(placed)
         await service.until(2)
-        assert await pharmacy.cancel(placed["orderId"]) == Granted()
-        assert await pharmacy.cancel(placed["orderId"]) == Granted()
+        assert await pharmacy.cancel(placed["orderId"], "1") == Granted()
+        assert await pharmacy.cancel(placed["orderId"], "1") == Granted()
         await service.until(3)
         assert service.states == ["ACKNOWLEDGED", "ON_HOLD", "CANCELED"]
         assert service.reports[2]["reason"]
@@ -280,26 +281,26 @@ class TestCancels:
         placed = order(callback_url=service.url)
         await pharmacy.submit(placed)
         await service.until(4)
-        answer = await pharmacy.cancel(placed["orderId"])
+        answer = await pharmacy.cancel(placed["orderId"], "1")
         assert isinstance(answer, Denied)
         assert answer.reason
 
     async def test_deny_cancel(self, pharmacy: HttpPharmacy, service: Service) -> None:
         placed = order("drug-deny-cancel", callback_url=service.url)
         await pharmacy.submit(placed)
-        assert isinstance(await pharmacy.cancel(placed["orderId"]), Denied)
+        assert isinstance(await pharmacy.cancel(placed["orderId"], "1"), Denied)
         await service.until(5)
         assert service.states == ALL_STATES
 
     async def test_slow_cancel(self, pharmacy: HttpPharmacy, service: Service) -> None:
         placed = order("drug-slow-cancel", callback_url=service.url)
         await pharmacy.submit(placed)
-        assert await pharmacy.cancel(placed["orderId"]) == Undecided()
+        assert await pharmacy.cancel(placed["orderId"], "1") == Undecided()
         report = await looked_up_as(pharmacy, placed["orderId"], "CANCELED")
         assert report["cancellation"] == {"granted": True}
         await service.until(1)
         assert service.reports[-1]["cancellation"] == {"granted": True}
-        assert await pharmacy.cancel(placed["orderId"]) == Granted()
+        assert await pharmacy.cancel(placed["orderId"], "1") == Granted()
 
 
 class TestDocuments:
