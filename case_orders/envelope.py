@@ -1,6 +1,6 @@
 """The shape of every answer: `{status, success, message, data}` or `{status, success, message, error, ...}`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that a handler answers: its name, media type, length in bytes, and how to read it."""
+    """A file that a handler answers: its name, media type, and how to read it."""
 
     file_name: str
     content_type: str
-    size: int
-    chunks: Callable[[], Awaitable[AsyncIterator[bytes]]]
+    read: Callable[[], Awaitable[bytes]]
 
 
 def ok(message: str = "OK", **data: Any) -> Answer:

@@ -2,13 +2,11 @@
 
 import hashlib
 import hmac
-import os
 import secrets
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
+from case_orders import durable
 from case_orders.settings import Settings
 
 VALID_FOR = timedelta(minutes=15)
@@ -43,11 +41,6 @@ class Links:
 
 def _secret_file(path: Path) -> bytes:
     """The secret in a file that only its owner reads; made by whichever process comes first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=".") as whole:
-        whole.write(secrets.token_hex(32).encode())
-        whole.flush()
-        os.fsync(whole.fileno())  # a power cut must not leave an empty secret, which anybody could sign with
-        with suppress(FileExistsError):
-            os.link(whole.name, path)
+    durable.make_directory(path.parent)
+    durable.create(path, secrets.token_hex(32).encode())
     return path.read_bytes()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
+from pydantic import SecretStr
 
 from case_orders.settings import Settings
 
@@ -22,11 +23,12 @@ _STOP_WITHIN_SECONDS = 15
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment that gives a child the same settings."""
-    values = settings.model_dump()
-    if settings.link_secret is not None:
-        values["link_secret"] = settings.link_secret.get_secret_value()
-    values["outbound_allow"] = ",".join(settings.outbound_allow)
-    return {f"CASE_ORDERS_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+    values = settings.model_dump() | {"outbound_allow": ",".join(settings.outbound_allow)}
+    return {f"CASE_ORDERS_{name.upper()}": _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 async def stop_requested() -> asyncio.Event:

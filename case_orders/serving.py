@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from case_orders import logs, migrations
+from case_orders import keyring, logs, migrations
 from case_orders.app import create_app
 from case_orders.db import Database
 from case_orders.demo import example, receiver, rows
@@ -35,6 +35,7 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
     stop = await stop_requested()
     with listen(settings.host, settings.port) as listener:
         settings = _at_port(settings, listener.getsockname()[1], demo=demo)
+        _install_keys(settings)
         database = Database(settings.database_url, settings.write_queue)
         migrations.upgrade(database.engine)
         async with AsyncExitStack() as children:
@@ -53,6 +54,12 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
             await serving
         await database.close()
     return 0 if server.started else 1
+
+
+def _install_keys(settings: Settings) -> None:
+    made = keyring.install_for(settings)
+    if made is not None:
+        log.warning("encryption key made: back it up now", file=str(made))
 
 
 def _at_port(settings: Settings, port: int, *, demo: bool) -> Settings:
@@ -103,6 +110,7 @@ Place the documented order:
 def work(settings: Settings) -> int:
     """Work on jobs until told to stop."""
     logs.configure(settings.log_level)
+    _install_keys(settings)
 
     async def run() -> int:
         stop = await stop_requested()

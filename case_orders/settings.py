@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CASE_ORDERS_", frozen=True)
 
     data_dir: Path = Field(default_factory=_default_data_dir)
-    """Where the embedded database, the documents and the link key lie unless they are set."""
+    """Where the embedded database, the documents and the key files lie unless they are set."""
     database_url: str = Field(default_factory=lambda data: f"sqlite:///{data['data_dir']}/case-orders.db")
     """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`."""
     document_store: str = Field(default_factory=lambda data: f"file://{data['data_dir'].absolute()}/documents")
@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     """Networks that are not public and may be called all the same, separated by commas; for development."""
     link_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Signs document links. Without it a key file is made in the data directory; hosts must share one."""
+
+    encryption_keys: SecretStr | None = None
+    """`ID:KEY` entries separated by commas: the first seals data at rest, all open it. Keys are 32 bytes in base64.
+    Without it a key file is made in the data directory, but not for a database on a server."""
 
     body_seconds: float = Field(default=10, gt=0)
     """How long a request's body may take to arrive."""

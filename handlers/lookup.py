@@ -32,8 +32,9 @@ def own_document(session: Session, caller: Caller, order_id: str, document_id: s
     return document
 
 
-def own_webhook(session: Session, caller: Caller, webhook_id: str) -> Webhook:
-    webhook = session.get(Webhook, webhook_id)
+def own_webhook(session: Session, caller: Caller, webhook_id: str, *, to_change: bool = False) -> Webhook:
+    """One that is to be changed is nobody else's to change until this transaction ends."""
+    webhook = session.get(Webhook, webhook_id, with_for_update={"key_share": True} if to_change else None)
     if webhook is None or webhook.organization_id != caller.organization_id:
         raise not_found("Webhook")
     return webhook

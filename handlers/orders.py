@@ -1,6 +1,5 @@
 """Orders: how far they have come, their documents, and asking for one to be canceled."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -90,12 +89,11 @@ def download_document_by_link(
 
 
 def _download(document: Document, documents: DocumentStore) -> Download:
-    assert document.size is not None  # it is stored
 
-    async def chunks() -> AsyncIterator[bytes]:
+    async def read() -> bytes:
         try:
-            return await documents.get(document.storage_key)
+            return await documents.read(document.storage_key)
         except StoreUnavailable:
             raise unavailable() from None
 
-    return Download(document.file_name, document.content_type, document.size, chunks)
+    return Download(document.file_name, document.content_type, read)

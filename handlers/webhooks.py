@@ -63,7 +63,7 @@ def get_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
 
 
 def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON, outbound: Outbound) -> Answer:
-    webhook = own_webhook(session, caller, webhook_id)
+    webhook = own_webhook(session, caller, webhook_id, to_change=True)
     if "url" in body:
         _require_reachable(outbound, body["url"])
     if "active" in body:
@@ -83,7 +83,7 @@ def delete_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
 
 
 def rotate_webhook_secret(session: Session, caller: Caller, webhook_id: str) -> Answer:
-    webhook = own_webhook(session, caller, webhook_id)
+    webhook = own_webhook(session, caller, webhook_id, to_change=True)
     moment = now()
     # A rotation whose answer was lost is repeated: the endpoint knows the secret before both, and that one stays.
     if len(webhook.secrets_at(moment)) == 1:

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders.envelope import without_none
 from models import columns
+from models.sealing import SealedTable
 
 
-class Case(SQLModel, table=True):
+class Case(SealedTable, table=True):
     """`patient` is the contract's Patient; `reference` is the organization's own identifier."""
 
     __tablename__ = "cases"
@@ -19,7 +20,7 @@ class Case(SQLModel, table=True):
     id: str = columns.key()
     organization_id: str = columns.reference("organizations.id")
     reference: str | None = Field(default=None, max_length=100)
-    patient: dict[str, Any] = columns.json()
+    patient: dict[str, Any] = columns.sealed()
     last_position: int = 0
     created_at: datetime = columns.moment()
 

@@ -8,9 +8,10 @@ from sqlmodel import Field, SQLModel
 
 from case_orders.envelope import without_none
 from models import columns
+from models.sealing import SealedTable
 
 
-class Pharmacy(SQLModel, table=True):
+class Pharmacy(SealedTable, table=True):
     """A connection between an organization and a pharmacy. `code` is the id by which orders name it."""
 
     __tablename__ = "pharmacies"
@@ -21,8 +22,8 @@ class Pharmacy(SQLModel, table=True):
     code: str = Field(max_length=64)
     name: str = Field(max_length=100)
     base_url: str = Field(max_length=2000)
-    request_secret: str = Field(max_length=100)
-    report_secret: str = Field(max_length=100)
+    request_secret: str = columns.sealed()
+    report_secret: str = columns.sealed()
     accepts_controlled_substances: bool = False
     created_at: datetime = columns.moment()
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from pydantic import Field as PlainField
 from sqlalchemy import JSON
 from sqlmodel import Field
 
 from case_orders.db import UtcDateTime, new_id, now
+from models.sealing import MARK
 
 
 def key() -> Any:
@@ -31,3 +33,8 @@ def maybe_moment(**options: Any) -> Any:
 def json(**options: Any) -> Any:
     """A JSON value, kept as text so that it comes back exactly as it went in. Assign it anew; don't change it."""
     return Field(sa_type=JSON(none_as_null=True), **options)
+
+
+def sealed(**options: Any) -> Any:
+    """A JSON value of a `SealedTable` that only the holder of the key can read. Assign it anew; don't change it."""
+    return PlainField(json_schema_extra=MARK, **options)

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders.envelope import JSON
 from models import columns
+from models.sealing import SealedTable
 
 
-class Document(SQLModel, table=True):
+class Document(SealedTable, table=True):
     """A document that a pharmacy named under `source_id`. It exists for others once `stored_at` is set."""
 
     __tablename__ = "documents"
@@ -20,9 +21,9 @@ class Document(SQLModel, table=True):
     organization_id: str = columns.reference("organizations.id", index=False)
     order_id: str = columns.reference("orders.id", index=False)
     source_id: str = Field(max_length=64)
-    source_url: str = Field(max_length=2000)
+    source_url: str = columns.sealed()
     expected_sha256: str | None = Field(default=None, max_length=64)
-    file_name: str = Field(max_length=100)
+    file_name: str = columns.sealed()
     content_type: str = Field(default="application/pdf", max_length=100)
     size: int | None = None
     sha256: str | None = Field(default=None, max_length=64)

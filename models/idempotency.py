@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from models import columns
+from models.sealing import SealedTable
 
 
-class IdempotentAnswer(SQLModel, table=True):
+class IdempotentAnswer(SealedTable, table=True):
     """The answer to the first request under a key, and the fingerprint of that request."""
 
     __tablename__ = "idempotent_answers"
@@ -16,6 +17,6 @@ class IdempotentAnswer(SQLModel, table=True):
     organization_id: str = columns.reference("organizations.id", index=False, primary_key=True)
     operation: str = Field(primary_key=True, max_length=64)
     key: str = Field(primary_key=True, max_length=255)
-    fingerprint: str = Field(max_length=64)
-    answer: dict[str, Any] = columns.json()
+    fingerprint: str = columns.sealed()
+    answer: dict[str, Any] = columns.sealed()
     created_at: datetime = columns.moment(index=True)

@@ -5,11 +5,12 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, col, select
 
 from case_orders.envelope import JSON, without_none
 from models import columns
 from models.order_states import OrderState
+from models.sealing import SealedTable
 
 
 class DocumentStatus(StrEnum):
@@ -20,7 +21,7 @@ class DocumentStatus(StrEnum):
     FAILED = "FAILED"
 
 
-class Order(SQLModel, table=True):
+class Order(SealedTable, table=True):
     """A medication order. Its state changes only through `case_orders.progress`.
 
     It holds the patient as the case had it when the order was placed: what was checked is what is submitted.
@@ -45,14 +46,14 @@ class Order(SQLModel, table=True):
     pharmacy_id: str = columns.reference("pharmacies.id", index=False)
     pharmacy_code: str = Field(max_length=64)
 
-    patient: dict[str, Any] = columns.json()
-    shipping_address: dict[str, Any] = columns.json()
-    patient_health_info: dict[str, Any] | None = columns.json(default=None, nullable=True)
-    prescriber: dict[str, Any] = columns.json()
-    diagnosis: str = Field(max_length=100)
-    date_written: str | None = Field(default=None, max_length=40)
-    date_signed: str | None = Field(default=None, max_length=40)
-    date_prescribed: str | None = Field(default=None, max_length=40)
+    patient: dict[str, Any] = columns.sealed()
+    shipping_address: dict[str, Any] = columns.sealed()
+    patient_health_info: dict[str, Any] | None = columns.sealed(default=None)
+    prescriber: dict[str, Any] = columns.sealed()
+    diagnosis: str = columns.sealed()
+    date_written: str | None = columns.sealed(default=None)
+    date_signed: str | None = columns.sealed(default=None)
+    date_prescribed: str | None = columns.sealed(default=None)
     warnings: list[Any] = columns.json(default_factory=list)
 
     status: OrderState = Field(default=OrderState.RECEIVED, max_length=20)
@@ -62,9 +63,9 @@ class Order(SQLModel, table=True):
     sent_at: datetime | None = columns.maybe_moment()
     cancel_requested: bool = False
     resume: OrderState | None = Field(default=None, max_length=20)
-    pharmacy_reference: str | None = Field(default=None, max_length=100)
-    tracking_number: str | None = Field(default=None, max_length=100)
-    carrier: str | None = Field(default=None, max_length=100)
+    pharmacy_reference: str | None = columns.sealed(default=None)
+    tracking_number: str | None = columns.sealed(default=None)
+    carrier: str | None = columns.sealed(default=None)
     reported_at: datetime | None = columns.maybe_moment()
     last_sequence: int = 0
     created_at: datetime = columns.moment()
@@ -103,7 +104,7 @@ class Order(SQLModel, table=True):
         )
 
 
-class PrescriptionItem(SQLModel, table=True):
+class PrescriptionItem(SealedTable, table=True):
     """One drug of an order; `position` counts from 0. `drug` is what the catalogue said of it when it was placed."""
 
     __tablename__ = "prescription_items"
@@ -111,12 +112,12 @@ class PrescriptionItem(SQLModel, table=True):
     order_id: str = columns.reference("orders.id", index=False, primary_key=True)
     position: int = Field(primary_key=True)
     drug_code: str = Field(max_length=64)
-    drug: dict[str, Any] = columns.json()
-    direction: str | None = Field(default=None, max_length=2000)
+    drug: dict[str, Any] = columns.sealed()
+    direction: str | None = columns.sealed(default=None)
     quantity: str = Field(max_length=20)
     refill_count: int | None = None
     supply_days: int | None = None
-    custom_fields: dict[str, Any] | None = columns.json(default=None, nullable=True)
+    custom_fields: dict[str, Any] | None = columns.sealed(default=None)
 
     def as_json(self) -> JSON:
         return without_none(
@@ -129,7 +130,7 @@ class PrescriptionItem(SQLModel, table=True):
         )
 
 
-class StatusChange(SQLModel, table=True):
+class StatusChange(SealedTable, table=True):
     """A state that an order came to; `position` counts from 0."""
 
     __tablename__ = "status_changes"
@@ -137,7 +138,7 @@ class StatusChange(SQLModel, table=True):
     order_id: str = columns.reference("orders.id", index=False, primary_key=True)
     position: int = Field(primary_key=True)
     status: OrderState = Field(max_length=20)
-    reason: str | None = Field(default=None, max_length=500)
+    reason: str | None = columns.sealed(default=None)
     at: datetime = columns.moment()
 
     def as_json(self) -> JSON:

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders.db import new_id
 from models import columns
+from models.sealing import SealedTable
 
 
-class PharmacyReport(SQLModel, table=True):
+class PharmacyReport(SealedTable, table=True):
     """`message_id` is the pharmacy's `webhook-id`; a repeated message meets its own row. `outcome` says what it did."""
 
     __tablename__ = "pharmacy_reports"
@@ -18,6 +19,6 @@ class PharmacyReport(SQLModel, table=True):
     message_id: str = Field(primary_key=True, max_length=64)
     id: str = Field(default_factory=new_id, unique=True, max_length=36)
     order_id: str = columns.reference("orders.id")
-    body: dict[str, Any] = columns.json()
+    body: dict[str, Any] = columns.sealed()
     received_at: datetime = columns.moment()
     outcome: str | None = Field(default=None, max_length=40)

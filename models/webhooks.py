@@ -9,9 +9,10 @@ from sqlmodel import Field, SQLModel
 
 from case_orders.envelope import JSON, without_none
 from models import columns
+from models.sealing import SealedTable
 
 
-class Webhook(SQLModel, table=True):
+class Webhook(SealedTable, table=True):
     """Where an organization wants to be told of which kinds of event, and how much.
 
     The secret before the last rotation signs too until `previous_secret_until`.
@@ -21,13 +22,13 @@ class Webhook(SQLModel, table=True):
 
     id: str = columns.key()
     organization_id: str = columns.reference("organizations.id")
-    url: str = Field(max_length=2000)
+    url: str = columns.sealed()
     events: list[Any] = columns.json()
     description: str | None = Field(default=None, max_length=100)
     data_mode: str = Field(default="IDS", max_length=4)
     document_mode: str = Field(default="NONE", max_length=6)
-    secret: str = Field(max_length=100)
-    previous_secret: str | None = Field(default=None, max_length=100)
+    secret: str = columns.sealed()
+    previous_secret: str | None = columns.sealed(default=None)
     previous_secret_until: datetime | None = columns.maybe_moment()
     active: bool = True
     inactive_reason: str | None = Field(default=None, max_length=200)

@@ -16,11 +16,20 @@ from case_orders.app import create_app
 from case_orders.db import Database, new_id
 from case_orders.edge.exchange import ASGIApp
 from case_orders.settings import Settings
+from tests.support import keys
 from tests.support.contract_client import ContractClient
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.world import Tenant, populate
 
 KINDS = ("sqlite", "postgresql")
+
+keys.begin()
+
+
+@pytest.fixture(autouse=True)
+def own_ring() -> None:
+    """Whatever ring the test before installed."""
+    keys.use()
 
 
 @pytest.fixture(scope="session")

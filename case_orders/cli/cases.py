@@ -110,7 +110,9 @@ def _store(session: Session, organization_id: str, bodies: Sequence[JSON]) -> in
         patient = body["patient"]
         if "address" in patient:
             patient = patient | {"address": upper_country(patient["address"])}
-        case = known.get(body["reference"]) or Case(organization_id=organization_id, reference=body["reference"])
+        case = known.get(body["reference"])
+        if case is None:
+            case = Case(organization_id=organization_id, reference=body["reference"], patient=patient)
         case.patient = patient
         session.add(case)
     return len(bodies) - len(known)

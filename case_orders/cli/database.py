@@ -8,11 +8,12 @@ from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlmodel import Session, SQLModel
 
-from case_orders import migrations
-from case_orders.cli.console import Exit, fail
+from case_orders import keyring, migrations
+from case_orders.cli.console import Exit, fail, say
 from case_orders.db import UNAVAILABLE, Database
 from case_orders.documents import DocumentStore
 from case_orders.errors import describe
+from case_orders.keyring import KeysUnusable, SealBroken
 from case_orders.settings import Settings
 
 Row = TypeVar("Row", bound=SQLModel)
@@ -38,15 +39,18 @@ def open_store(settings: Settings) -> DocumentStore:
 @contextmanager
 def open_database(settings: Settings | None = None, *, migrated: bool = True) -> Iterator[Database]:
     """The database; ends the command if it is out of reach or, unless `migrated` is false, not at head."""
-    url = (settings or load_settings()).database_url
+    settings = settings or load_settings()
     try:
-        database = Database(url)
+        _install_keys(settings)
+        database = Database(settings.database_url)
     except (ArgumentError, OSError):
         fail("CASE_ORDERS_DATABASE_URL or CASE_ORDERS_DATA_DIR names no place for a database.", Exit.UNAVAILABLE)
     try:
         if migrated:
             _require_head(database)
         yield database
+    except SealBroken:
+        fail("A sealed value does not open: its key is not in the ring, or it was changed.")
     except UNAVAILABLE:
         fail("The database is out of reach.", Exit.UNAVAILABLE)
     except IntegrityError:
@@ -61,6 +65,16 @@ def require_database(settings: Settings) -> None:
     """Ends the command unless the database is within reach and at head."""
     with open_database(settings):
         return
+
+
+def _install_keys(settings: Settings) -> None:
+    try:
+        made = keyring.install_for(settings)
+    except KeysUnusable as reason:
+        fail(str(reason))
+    if made is not None:
+        say(f"A key was made that seals the database and the documents: {made}.")
+        say("Back it up now and keep the copy elsewhere: without it nobody can read what is stored.")
 
 
 def _require_head(database: Database) -> None:

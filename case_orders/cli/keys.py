@@ -7,7 +7,7 @@ import typer
 from sqlmodel import col, select
 
 from case_orders import auth
-from case_orders.cli import console, organizations
+from case_orders.cli import console, encryption, organizations
 from case_orders.cli.console import AsJson
 from case_orders.cli.database import get, snapshot, transaction
 from case_orders.cli.organizations import Org
@@ -16,7 +16,8 @@ from case_orders.edge import contract
 from case_orders.envelope import JSON
 from models import ApiKey
 
-app = typer.Typer(help="API keys of an organization.", no_args_is_help=True)
+app = typer.Typer(help="API keys of an organization, and the keys that seal data at rest.", no_args_is_help=True)
+app.add_typer(encryption.app, name="encryption")
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The id of a key, as `keys list` shows it.")]
 

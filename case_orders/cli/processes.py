@@ -18,6 +18,7 @@ from case_orders.cli.console import Exit
 from case_orders.cli.database import load_settings, open_database, open_store, require_database
 from case_orders.db import UNAVAILABLE
 from case_orders.demo.rows import NotADemonstration
+from case_orders.keyring import KeysUnusable
 
 OTHER_VERSION = "The database is of another version of case-orders."
 
@@ -56,6 +57,8 @@ def _start_failures_in_words() -> Iterator[None]:
     """What keeps a process from starting, as a sentence instead of a traceback."""
     try:
         yield
+    except KeysUnusable as reason:
+        console.fail(str(reason))
     except CommandError:
         console.fail(OTHER_VERSION, Exit.UNAVAILABLE)
     except UNAVAILABLE:

@@ -49,10 +49,10 @@ def seed(session: Session, *, pharmacy_url: str, request_secret: str, report_sec
         session.add(key)
     for drug in _drugs(organization.id):
         session.merge(drug)
-    way = {"base_url": pharmacy_url, "request_secret": request_secret, "report_secret": report_secret}
     known = session.exec(select(Pharmacy).where(Pharmacy.organization_id == organization.id)).all()
-    for pharmacy in known or _pharmacies(organization.id, way):
-        pharmacy.sqlmodel_update(way)
+    for pharmacy in known or _pharmacies(organization.id, pharmacy_url, request_secret, report_secret):
+        pharmacy.base_url = pharmacy_url
+        pharmacy.request_secret, pharmacy.report_secret = request_secret, report_secret
         session.add(pharmacy)
 
 
@@ -69,13 +69,20 @@ def withdraw(session: Session) -> None:
         session.add(key)
 
 
-def _pharmacies(organization_id: str, way: dict[str, str]) -> Iterator[Pharmacy]:
+def _pharmacies(organization_id: str, url: str, request_secret: str, report_secret: str) -> Iterator[Pharmacy]:
     for code, name, controlled in (
         (PHARMACY_CODE, "Sandbox Pharmacy", False),
         ("pharmacy-cs", "Sandbox Pharmacy for controlled substances", True),
     ):
-        named = {"organization_id": organization_id, "code": code, "name": name}
-        yield Pharmacy.model_validate(named | way | {"accepts_controlled_substances": controlled})
+        yield Pharmacy(
+            organization_id=organization_id,
+            code=code,
+            name=name,
+            base_url=url,
+            request_secret=request_secret,
+            report_secret=report_secret,
+            accepts_controlled_substances=controlled,
+        )
 
 
 def _drugs(organization_id: str) -> Iterator[Drug]:

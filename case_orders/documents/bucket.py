@@ -5,7 +5,7 @@ Credentials and endpoints come from the environment, by the names of each provid
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -18,8 +18,6 @@ from obstore.exceptions import (
 from obstore.store import MemoryStore, ObjectStore, from_url
 
 from case_orders.documents.errors import DocumentMissing, StoreUnavailable
-
-_CHUNK_SIZE = 256 * 1024
 
 
 class Bucket:
@@ -37,14 +35,17 @@ class Bucket:
                 return False
             return True
 
-    async def get(self, key: str) -> AsyncIterator[bytes]:
+    async def replace(self, key: str, data: bytes) -> None:
+        with _bucket_errors():
+            await self._objects.put_async(key, data, mode="overwrite", use_multipart=False)
+
+    async def read(self, key: str, most: int | None = None) -> bytes:
         with _bucket_errors():
             try:
-                result = await self._objects.get_async(key)
+                result = await self._objects.get_async(key, options={} if most is None else {"range": (0, most)})
             except FileNotFoundError:
                 raise DocumentMissing from None
-            # At once and not as the reader goes on: the provider would hang up on a slow one.
-            return _chunks(memoryview(await result.bytes_async()))
+            return bytes(await result.bytes_async())
 
     async def check(self) -> None:
         with _bucket_errors():
@@ -62,11 +63,6 @@ def _open(url: str) -> ObjectStore:
         return from_url(url, retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)})
     except BaseError as error:
         raise ValueError("the document store's URL or its settings in the environment are not complete") from error
-
-
-async def _chunks(data: memoryview) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), _CHUNK_SIZE):
-        yield bytes(data[start : start + _CHUNK_SIZE])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Stored documents: written once, never changed, there after a power cut.
+"""Stored documents: written once, never changed, sealed, there after a power cut.
 
 Keys are ids joined by slashes, such as `{organizationId}/{orderId}/{documentId}.pdf`; any other key is a ValueError.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
 
+from case_orders import keyring
 from case_orders.documents.bucket import Bucket
 from case_orders.documents.directory import Directory
 from case_orders.documents.errors import DocumentExists, StoreUnavailable
@@ -30,7 +31,11 @@ class Place(Protocol):
     async def create(self, key: str, data: bytes) -> bool:
         """Stores `data` for good under a key that is free; False if it is taken."""
 
-    async def get(self, key: str) -> AsyncIterator[bytes]: ...
+    async def replace(self, key: str, data: bytes) -> None:
+        """Puts `data` in the place of what is stored, for good."""
+
+    async def read(self, key: str, most: int | None = None) -> bytes:
+        """The first `most` bytes, or all; DocumentMissing."""
 
     async def check(self) -> None: ...
 
@@ -38,7 +43,7 @@ class Place(Protocol):
 
 
 class DocumentStore:
-    """Create-only storage over a directory, a bucket or memory."""
+    """Create-only storage over a directory, a bucket or memory. What is kept there is sealed for its key."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -66,18 +71,26 @@ class DocumentStore:
         Raises DocumentExists if other bytes are stored under `key`, and StoreUnavailable.
         """
         async with _within(_TOTAL_SECONDS):
-            if not await self._place.create(_checked(key), data) and await self.read(key) != data:
+            sealed = keyring.installed().seal(data, _context(key))
+            if not await self._place.create(key, sealed) and await self.read(key) != data:
                 raise DocumentExists
 
-    async def get(self, key: str) -> AsyncIterator[bytes]:
-        """The document in chunks; raises DocumentMissing before the first one, StoreUnavailable also between them."""
-        async with _within(_TOTAL_SECONDS):
-            return await self._place.get(_checked(key))
-
     async def read(self, key: str) -> bytes:
-        """The whole document; raises DocumentMissing and StoreUnavailable."""
+        """The whole document; raises DocumentMissing, StoreUnavailable and SealBroken."""
         async with _within(_READ_SECONDS):
-            return b"".join([chunk async for chunk in await self.get(key)])
+            sealed = await self._place.read(_checked(key))
+        return keyring.installed().open(sealed, _context(key))
+
+    async def sealed_under(self, key: str) -> str:
+        """The id of the key that sealed the document; raises as `read` does."""
+        async with _within(_READ_SECONDS):
+            return keyring.sealed_under(await self._place.read(_checked(key), keyring.LONGEST_HEADER))
+
+    async def reseal(self, key: str) -> None:
+        """Seals the same bytes anew; raises as `read` does."""
+        data = await self.read(key)
+        async with _within(_TOTAL_SECONDS):
+            await self._place.replace(key, keyring.installed().seal(data, _context(key)))
 
     async def check(self) -> None:
         """Raises StoreUnavailable if the store cannot be used now."""
@@ -93,6 +106,10 @@ def _checked(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError("a document's key is made of ids joined by slashes")
     return key
+
+
+def _context(key: str) -> str:
+    return f"document/{_checked(key)}"
 
 
 @asynccontextmanager

@@ -51,20 +51,16 @@ async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
 
 
 async def send_download(send: Send, download: Download) -> None:
-    """Stream a file; its first piece is fetched before the status is sent, so that a missing one is an error."""
-    chunks = await download.chunks()
-    first = await anext(chunks, b"")
+    """Send a file. It is read before the status is sent, so that a missing one is an error."""
+    content = await download.read()
     # Only letters that are safe in a quoted string are kept of a name that came from outside.
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in download.file_name)
     headers = {
         "Content-Type": download.content_type,
-        "Content-Length": str(download.size),
+        "Content-Length": str(len(content)),
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
     await send({"type": "http.response.start", "status": 200, "headers": _wire(headers)})
-    await send({"type": "http.response.body", "body": first, "more_body": True})
-    async for chunk in chunks:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.body", "body": content})

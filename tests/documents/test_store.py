@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import RawTestServer
 
+from case_orders import keyring
 from case_orders.documents import (
     DocumentExists,
     DocumentMissing,
     DocumentStore,
     StoreUnavailable,
 )
+from case_orders.keyring import SealBroken, UnknownKey
 from tests.documents.bucket_server import BucketServer
+from tests.support import keys
 
 KEY = "018f-org/018f-order/018f-document.pdf"
 
@@ -49,12 +52,6 @@ class TestAnyStore:
         await store.put(KEY, data)
         assert await store.read(KEY) == data
 
-    async def test_gives_a_large_document_in_chunks(self, store: DocumentStore) -> None:
-        await store.put(KEY, bytes(700_000))
-        sizes = [len(chunk) async for chunk in await store.get(KEY)]
-        assert sum(sizes) == 700_000
-        assert max(sizes) <= 256 * 1024
-
     async def test_keeps_an_empty_document(self, store: DocumentStore) -> None:
         await store.put(KEY, b"")
         assert await store.read(KEY) == b""
@@ -76,9 +73,40 @@ class TestAnyStore:
         assert [type(outcome) for outcome in outcomes if outcome] == [DocumentExists] * 7
         assert await store.read(KEY) == documents[outcomes.index(None)]
 
-    async def test_says_before_the_first_chunk_that_a_document_is_missing(self, store: DocumentStore) -> None:
+    async def test_says_that_a_document_is_missing(self, store: DocumentStore) -> None:
         with pytest.raises(DocumentMissing):
-            await store.get(KEY)
+            await store.read(KEY)
+        with pytest.raises(DocumentMissing):
+            await store.sealed_under(KEY)
+        with pytest.raises(DocumentMissing):
+            await store.reseal(KEY)
+
+    async def test_knows_the_key_of_a_document_and_seals_it_anew(self, store: DocumentStore) -> None:
+        old, new = (keyring.new_entry() for _ in range(2))
+        ring = keys.use(old)
+        await store.put(KEY, b"data")
+        assert await store.sealed_under(KEY) == ring.current
+        ring = keys.use(new, old)
+        assert await store.sealed_under(KEY) != ring.current
+        await store.reseal(KEY)
+        assert await store.sealed_under(KEY) == ring.current
+        keys.use(new)
+        assert await store.read(KEY) == b"data"
+
+    async def test_takes_the_same_bytes_again_after_a_change_of_keys(self, store: DocumentStore) -> None:
+        old, new = (keyring.new_entry() for _ in range(2))
+        keys.use(old)
+        await store.put(KEY, b"first")
+        keys.use(new, old)
+        await store.put(KEY, b"first")
+        with pytest.raises(DocumentExists):
+            await store.put(KEY, b"other")
+
+    async def test_gives_nothing_away_without_the_key(self, store: DocumentStore) -> None:
+        await store.put(KEY, b"data")
+        keys.use(keyring.new_entry())
+        with pytest.raises(UnknownKey):
+            await store.read(KEY)
 
     async def test_is_ready(self, store: DocumentStore) -> None:
         await store.check()
@@ -102,7 +130,7 @@ class TestAnyStore:
         with pytest.raises(ValueError, match="made of ids"):
             await store.put(key, b"")
         with pytest.raises(ValueError, match="made of ids"):
-            await store.get(key)
+            await store.read(key)
 
 
 class TestADirectory:
@@ -141,7 +169,22 @@ class TestADirectory:
     async def test_may_have_spaces_in_its_url(self, tmp_path: Path) -> None:
         store = DocumentStore.open((tmp_path / "my documents").as_uri())
         await store.put(KEY, b"data")
-        assert (tmp_path / "my documents" / KEY).read_bytes() == b"data"
+        assert (tmp_path / "my documents" / KEY).is_file()
+
+    async def test_holds_no_document_as_it_is(self, tmp_path: Path) -> None:
+        await DocumentStore.open(str(tmp_path)).put(KEY, b"%PDF-1.7 Hypertension")
+        content = (tmp_path / KEY).read_bytes()
+        assert b"%PDF" not in content
+        assert b"Hypertension" not in content
+
+    async def test_does_not_open_a_document_in_the_place_of_another(self, tmp_path: Path) -> None:
+        store, other = DocumentStore.open(str(tmp_path)), KEY.replace("document", "other")
+        await store.put(KEY, b"data")
+        (tmp_path / KEY).rename(tmp_path / other)
+        with pytest.raises(SealBroken):
+            await store.read(other)
+        with pytest.raises(SealBroken):
+            await store.put(other, b"data")
 
     async def test_does_not_wait_for_other_work_that_hangs(self, tmp_path: Path) -> None:
         store, released = DocumentStore.open(str(tmp_path)), threading.Event()
@@ -167,7 +210,7 @@ class TestADirectory:
         with pytest.raises(StoreUnavailable):
             await store.put(KEY, b"data")
         with pytest.raises(StoreUnavailable):
-            await store.get(KEY)
+            await store.read(KEY)
 
     @pytest.fixture
     def tight_disk(self) -> Iterator[None]:
@@ -187,7 +230,7 @@ class TestABucket:
     async def test_keeps_documents_below_the_prefix(self, bucket: BucketServer) -> None:
         store = DocumentStore.open("s3://bucket/prefix/")
         await store.put(KEY, b"data")
-        assert bucket.objects == {f"/bucket/prefix/{KEY}": b"data"}
+        assert list(bucket.objects) == [f"/bucket/prefix/{KEY}"]
         assert store.location(KEY) == f"s3://bucket/prefix/{KEY}"
 
     @pytest.mark.parametrize(

@@ -50,13 +50,17 @@ def test_a_report_is_stored_without_waiting_for_whoever_changes_its_order(shared
         storing.flush()
 
 
+def another(order: Order) -> Order:
+    """A new order that asks for the same."""
+    return Order(**order.model_dump(exclude={"id"}) | order.opened() | {"id": new_id(), "last_sequence": 0})
+
+
 def test_events_are_numbered_on_from_the_case_as_it_is_and_not_as_it_was_read(shared: Database, order: Order) -> None:
     """A session that looked at the case before another event was written."""
     with shared.transaction() as late:
         late.get_one(Case, order.case_id)
-        another = Order(**order.model_dump(exclude={"id"}) | {"id": new_id(), "last_sequence": 0})
         with shared.transaction() as session:
-            progress.begin(session, another)
-        progress.begin(late, Order(**order.model_dump(exclude={"id"}) | {"id": new_id(), "last_sequence": 0}))
+            progress.begin(session, another(order))
+        progress.begin(late, another(order))
     with shared.transaction() as session:
         assert session.get_one(Case, order.case_id).last_position == 3

@@ -36,6 +36,7 @@ from tests.contract.world import World
 from tests.fuzz import har
 from tests.fuzz.har import Recorded
 from tests.reliability.deployment import Deployment, deployed
+from tests.support import keys as encryption_keys
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.world import Tenant, populate
 
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Fuzz a real deployment over HTTP.")
     parser.add_argument("--database", choices=KINDS, action="append", help="only this kind; may be given twice")
     chosen, options = parser.parse_known_args(arguments)
+    encryption_keys.begin()
     faults = [f"{kind}: {fault}" for kind in chosen.database or KINDS for fault in fuzz(kind, options)]
     for fault in faults:
         print(f"FAULT {fault}")

@@ -5,16 +5,24 @@ from typing import Any
 
 import pytest
 from httpx2 import ASGITransport
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
+from case_orders import migrations
 from case_orders.app import create_app
+from case_orders.auth import SCOPES, Caller
 from case_orders.db import Database, new_id, now
+from case_orders.outbound import Outbound
 from case_orders.settings import Settings
+from case_orders.signing_secrets import new_secret
+from handlers.webhooks import rotate_webhook_secret, update_webhook
 from models import Attempt, Delivery, Event, Job, Webhook
 from models.webhooks import DeliveryStatus
 from tests.handlers.steps import placed, problems
 from tests.support.contract_client import ContractClient
-from tests.support.world import Tenant
+from tests.support.postgres import ThrowawayPostgres
+from tests.support.world import Tenant, populate
 
 URL = "https://hooks.example.com/orders"
 EVENTS = ["ORDER_CREATED", "ORDER_STATUS_CHANGED"]
@@ -318,3 +326,23 @@ async def test_a_delivery_belongs_to_its_webhook(api: ContractClient, us: Tenant
     for delivery_id in (delivery["id"], new_id()):
         answer = await api.post(f"/webhooks/{second}/deliveries/{delivery_id}/redeliver")
         assert (answer.status_code, answer.json()["error"]) == (404, "Delivery not found")
+
+
+def test_who_changes_a_webhook_waits_for_another_who_does(postgres: ThrowawayPostgres) -> None:
+    """Its secrets and its URL are written together: else the later one would undo a rotation it had not seen."""
+    database = Database(postgres.create_database())
+    migrations.upgrade(database.engine)
+    tenant = Tenant("Clinic")
+    caller = Caller(tenant.organization_id, "", SCOPES)
+    with database.transaction() as session:
+        populate(session, tenant)
+        webhook = Webhook(organization_id=tenant.organization_id, url=URL, events=EVENTS, secret=new_secret())
+        session.add(webhook)
+    with database.transaction() as rotating, database.transaction() as updating:
+        rotate_webhook_secret(rotating, caller, webhook.id)
+        updating.connection().execute(text("SET LOCAL lock_timeout = '100ms'"))
+        with pytest.raises(OperationalError):
+            update_webhook(updating, caller, webhook.id, {"description": "a"}, Outbound())
+        updating.rollback()
+    assert row(database, webhook.id).previous_secret == webhook.secret
+    database.dispose()

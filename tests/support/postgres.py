@@ -72,6 +72,11 @@ class ThrowawayPostgres:
             connection.execute(statement)
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
 
+    def files(self) -> Iterator[Path]:
+        """What it has written: tables, write-ahead log, its own log."""
+        yield from self._data.rglob("*")
+        yield self._log
+
     def start(self) -> None:
         """Starts the server and returns when it takes connections; RuntimeError with its log if it does not."""
         command = [

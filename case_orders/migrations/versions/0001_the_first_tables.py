@@ -41,10 +41,10 @@ def upgrade() -> None:
 
     op.create_table(
         "cases",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("organization_id", sa.String(length=36), nullable=False),
         sa.Column("reference", sa.String(length=100), nullable=True),
-        sa.Column("patient", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("last_position", sa.Integer(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -75,11 +75,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "idempotent_answers",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("organization_id", sa.String(length=36), nullable=False),
         sa.Column("operation", sa.String(length=64), nullable=False),
         sa.Column("key", sa.String(length=255), nullable=False),
-        sa.Column("fingerprint", sa.String(length=64), nullable=False),
-        sa.Column("answer", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["organization_id"],
@@ -127,13 +126,12 @@ def upgrade() -> None:
 
     op.create_table(
         "pharmacies",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("organization_id", sa.String(length=36), nullable=False),
         sa.Column("code", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("base_url", sa.String(length=2000), nullable=False),
-        sa.Column("request_secret", sa.String(length=100), nullable=False),
-        sa.Column("report_secret", sa.String(length=100), nullable=False),
         sa.Column("accepts_controlled_substances", sa.Boolean(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -145,15 +143,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "webhooks",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("organization_id", sa.String(length=36), nullable=False),
-        sa.Column("url", sa.String(length=2000), nullable=False),
         sa.Column("events", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("description", sa.String(length=100), nullable=True),
         sa.Column("data_mode", sa.String(length=4), nullable=False),
         sa.Column("document_mode", sa.String(length=6), nullable=False),
-        sa.Column("secret", sa.String(length=100), nullable=False),
-        sa.Column("previous_secret", sa.String(length=100), nullable=True),
         sa.Column("previous_secret_until", UtcDateTime(), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("inactive_reason", sa.String(length=200), nullable=True),
@@ -171,19 +167,12 @@ def upgrade() -> None:
 
     op.create_table(
         "orders",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("organization_id", sa.String(length=36), nullable=False),
         sa.Column("case_id", sa.String(length=36), nullable=False),
         sa.Column("pharmacy_id", sa.String(length=36), nullable=False),
         sa.Column("pharmacy_code", sa.String(length=64), nullable=False),
-        sa.Column("patient", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("shipping_address", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("patient_health_info", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("prescriber", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("diagnosis", sa.String(length=100), nullable=False),
-        sa.Column("date_written", sa.String(length=40), nullable=True),
-        sa.Column("date_signed", sa.String(length=40), nullable=True),
-        sa.Column("date_prescribed", sa.String(length=40), nullable=True),
         sa.Column("warnings", sa.JSON(none_as_null=True), nullable=False),
         sa.Column(
             "status",
@@ -249,9 +238,6 @@ def upgrade() -> None:
             ),
             nullable=True,
         ),
-        sa.Column("pharmacy_reference", sa.String(length=100), nullable=True),
-        sa.Column("tracking_number", sa.String(length=100), nullable=True),
-        sa.Column("carrier", sa.String(length=100), nullable=True),
         sa.Column("reported_at", UtcDateTime(), nullable=True),
         sa.Column("last_sequence", sa.Integer(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
@@ -277,13 +263,12 @@ def upgrade() -> None:
 
     op.create_table(
         "documents",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("organization_id", sa.String(length=36), nullable=False),
         sa.Column("order_id", sa.String(length=36), nullable=False),
         sa.Column("source_id", sa.String(length=64), nullable=False),
-        sa.Column("source_url", sa.String(length=2000), nullable=False),
         sa.Column("expected_sha256", sa.String(length=64), nullable=True),
-        sa.Column("file_name", sa.String(length=100), nullable=False),
         sa.Column("content_type", sa.String(length=100), nullable=False),
         sa.Column("size", sa.Integer(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
@@ -330,11 +315,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "pharmacy_reports",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("pharmacy_id", sa.String(length=36), nullable=False),
         sa.Column("message_id", sa.String(length=64), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("order_id", sa.String(length=36), nullable=False),
-        sa.Column("body", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("received_at", UtcDateTime(), nullable=False),
         sa.Column("outcome", sa.String(length=40), nullable=True),
         sa.ForeignKeyConstraint(
@@ -353,15 +338,13 @@ def upgrade() -> None:
 
     op.create_table(
         "prescription_items",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("order_id", sa.String(length=36), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("drug_code", sa.String(length=64), nullable=False),
-        sa.Column("drug", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("direction", sa.String(length=2000), nullable=True),
         sa.Column("quantity", sa.String(length=20), nullable=False),
         sa.Column("refill_count", sa.Integer(), nullable=True),
         sa.Column("supply_days", sa.Integer(), nullable=True),
-        sa.Column("custom_fields", sa.JSON(none_as_null=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["order_id"],
             ["orders.id"],
@@ -370,6 +353,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "status_changes",
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("order_id", sa.String(length=36), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column(
@@ -392,7 +376,6 @@ def upgrade() -> None:
             ),
             nullable=False,
         ),
-        sa.Column("reason", sa.String(length=500), nullable=True),
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["order_id"],

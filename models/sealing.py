@@ -1,0 +1,85 @@
+"""Values that lie sealed in the database: those of a row together, as one JSON object in its column `sealed`.
+
+The seal is bound to table, column and primary key, so that what is copied to another row does not open there. It is
+opened when somebody asks for a value, and made anew when one is assigned.
+"""
+
+from typing import Any, ClassVar
+
+import orjson
+from pydantic.fields import FieldInfo
+from sqlalchemy import LargeBinary
+from sqlmodel import Field, SQLModel
+
+from case_orders import keyring
+from case_orders.envelope import JSON, without_none
+
+COLUMN = "sealed"
+
+# Tells a field that is sealed from one that is a column.
+MARK: dict[str, Any] = {"sealed": True}
+
+
+class _Sealed(property):
+    """A sealed value of a row. A property, because Pydantic lets nothing else be assigned that is not a field."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda row: row.opened().get(name), lambda row, value: row.seal(row.opened() | {name: value}))
+
+
+class SealedTable(SQLModel):
+    """A table with sealed values. A row's primary key is known when it is made, and stays.
+
+    A row's values are written together: whoever changes one must hold the row, or undo what another changes meanwhile.
+    Only the constructor and assignment take them; to `model_dump`, `model_validate` and `sqlmodel_update` they are no
+    fields.
+    """
+
+    sealed: bytes = Field(default=b"", sa_type=LargeBinary)
+
+    sealed_fields: ClassVar[dict[str, FieldInfo]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Take the sealed values out of the fields, each of which would become a column."""
+        super().__pydantic_init_subclass__(**options)
+        fields = cls.__pydantic_fields__
+        cls.sealed_fields = {name: field for name, field in fields.items() if field.json_schema_extra == MARK}
+        for name in cls.sealed_fields:
+            del fields[name]
+            setattr(cls, name, _Sealed(name))
+
+    def __init__(self, **fields: Any) -> None:
+        values = {name: fields.pop(name, None) for name in self.sealed_fields}
+        super().__init__(**fields)
+        self.seal(values)
+
+    def opened(self) -> JSON:
+        """The sealed values; not to be changed. Raises `keyring.SealBroken`."""
+        # The column itself tells whether what was opened before is still it: a refreshed row has other bytes.
+        sealed, values = self.__dict__.get("_opened", (None, {}))
+        if sealed is not self.sealed:
+            values = orjson.loads(keyring.installed().open(self.sealed, self._context()))
+            self.__dict__["_opened"] = (self.sealed, values)
+        opened: JSON = values
+        return opened
+
+    def seal(self, values: JSON) -> None:
+        """Make these the sealed values; one that is None is left out."""
+        for name, field in self.sealed_fields.items():
+            if values.get(name) is None and field.is_required():
+                raise TypeError(f"{name} is required")
+        self.sealed = keyring.installed().seal(orjson.dumps(without_none(**values)), self._context())
+        self.__dict__["_opened"] = (self.sealed, values)
+
+    def _context(self) -> str:
+        table = self.metadata.tables[str(self.__tablename__)]
+        key = [getattr(self, column.name) for column in table.primary_key]
+        if None in key:
+            raise TypeError("a row with sealed values needs its primary key from the start")
+        return context(table.name, *key)
+
+
+def context(table: str, *key: object) -> str:
+    """Where a row's sealed values lie. Only the last part of its primary key may hold a slash."""
+    return "/".join([table, COLUMN, *map(str, key)])
