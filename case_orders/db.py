@@ -1,35 +1,32 @@
 """The database and the one door to it: `read` and `write` give a plain SQLModel session to a function.
 
-Writes share commits. One writer per process runs whatever writes are waiting inside one transaction, each in a
-savepoint of its own, and commits once; while it commits, arrivals form the next batch. Nobody waits for a timer,
-and a function knows nothing of it: it sees a session, and when `write` returns its work is on disk.
+Writes share commits (`case_orders.group_commit`), and a function knows nothing of it: it sees a session, and when
+`write` returns its work is on disk.
 """
 
 import asyncio
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
-T = TypeVar("T")
-Work = Callable[[Session], T]
+from case_orders.group_commit import Busy, T, Uncertain, Work, Writer
+
+__all__ = ["UNAVAILABLE", "Busy", "Database", "Uncertain", "UtcDateTime", "new_id", "now"]
 
 # The database is away or cannot take more: the same work may succeed later.
 UNAVAILABLE = (OperationalError, InterfaceError)
 
-_MAX_BATCH = 256
 _READERS = 4
 _PATIENCE_SECONDS = 30
 
@@ -44,14 +41,6 @@ _POSTGRESQL = {
     "tcp_user_timeout": 15_000,
     "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s",
 }
-
-
-class Busy(Exception):
-    """The database does not keep up: too much waits for it, or a read had to wait for too long."""
-
-
-class Uncertain(Exception):
-    """Whether the write happened is open: its commit failed, or nobody could wait for it any longer."""
 
 
 def now() -> datetime:
@@ -79,140 +68,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-@dataclass(slots=True)
-class _Pending:
-    work: Work[Any]
-    outcome: asyncio.Future[Any]
-
-    @property
-    def is_awaited(self) -> bool:
-        return not self.outcome.cancelled()
-
-
-Outcome = tuple[Any, BaseException | None]
-
-
-class _Writer:
-    """Group commit: runs waiting writes in one transaction. The batch is whatever arrived during the last one."""
-
-    def __init__(self, engine: Engine, most_waiting: int, patience_seconds: float) -> None:
-        self._engine = engine
-        self._most_waiting = most_waiting
-        self._patience_seconds = patience_seconds
-        self._waiting: deque[_Pending] = deque()
-        self._drain: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
-
-    async def run(self, work: Work[T]) -> T:
-        if len(self._waiting) >= self._most_waiting:
-            raise Busy
-        pending = _Pending(work, asyncio.get_running_loop().create_future())
-        self._waiting.append(pending)
-        if self._drain is None or self._drain.done():
-            self._drain = asyncio.create_task(self._drain_queue())
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                result: T = await pending.outcome
-        except TimeoutError:
-            raise Uncertain from None
-        return result
-
-    async def _drain_queue(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
-            outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, batch)
-            for pending, (result, failure) in zip(batch, outcomes, strict=True):
-                if not pending.is_awaited:
-                    continue
-                if failure is None:
-                    pending.outcome.set_result(result)
-                else:
-                    pending.outcome.set_exception(failure)
-
-    async def close(self) -> None:
-        if self._drain is not None:
-            await self._drain
-        self._thread.shutdown()
-
-
-def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
-    """Run a batch in one transaction; if one write breaks the connection or is deadlocked, each half runs again.
-
-    Where no transaction can be begun all fail alike: none of them is to blame, and every new try may take seconds.
-    """
-    try:
-        connection = _begin(engine)
-    except Exception as failure:
-        return [(None, failure)] * len(batch)
-    try:
-        with _committing(connection):
-            return [_in_savepoint(connection, pending, alone=len(batch) == 1) for pending in batch]
-    except Uncertain as failure:
-        return [(None, failure)] * len(batch)
-    except Exception as failure:
-        if len(batch) == 1:
-            return [(None, failure)]
-    middle = len(batch) // 2
-    return _commit_together(engine, batch[:middle]) + _commit_together(engine, batch[middle:])
-
-
-def _begin(engine: Engine) -> Connection:
-    """A connection with a transaction under way."""
-    connection = engine.connect()
-    try:
-        connection.begin()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextmanager
-def _committing(connection: Connection) -> Iterator[None]:
-    """Commit at the end of the block, undo everything on an error, and give the connection back."""
-    with connection:
-        yield
-        try:
-            connection.commit()
-        except DBAPIError as failure:
-            # SQLite leaves the transaction open, and whoever got this connection next could not begin another.
-            connection.invalidate()
-            # It may be on disk although the answer was lost: to run it again could store it twice.
-            raise Uncertain from failure
-
-
-def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> Outcome:
-    """Run one write that is still waited for; a failure undoes it alone.
-
-    A database error is met by a second try: after a unique violation it sees the row of whoever came first.
-    """
-    if not pending.is_awaited:
-        return None, None
-    for last_try in (False, True):
-        with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
-            try:
-                result = pending.work(session)
-                session.commit()
-            except DBAPIError as failure:
-                if failure.connection_invalidated or connection.invalidated or (_is_deadlock(failure) and not alone):
-                    raise
-                session.rollback()
-                if last_try:
-                    return None, failure
-            except Exception as failure:
-                session.rollback()
-                return None, failure
-            else:
-                return result, None
-    raise AssertionError("unreachable")
-
-
-def _is_deadlock(failure: DBAPIError) -> bool:
-    """Whether another transaction waits for rows of this one: they may be those of earlier writes in the batch."""
-    return getattr(failure.orig, "sqlstate", None) == "40P01"
-
-
 class Database:
     """One process's way to the database. Make one, share it, close it."""
 
@@ -224,7 +79,7 @@ class Database:
         self.engine, self._read_engine = _engines(url)
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
-        self._writer = _Writer(self.engine, most_waiting, patience_seconds)
+        self._writer = Writer(self.engine, most_waiting, patience_seconds)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="db-reader")
         self._reading = 0
 
