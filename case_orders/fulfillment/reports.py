@@ -142,8 +142,9 @@ def _take_tracking(session: Session, order: Order, report: JSON) -> None:
 def _is_outdated(session: Session, order: Order, report: JSON) -> bool:
     """Whether something that happened after this report has told of the order's state or tracking."""
     occurred_at = _occurred_at(report)
-    applied = select(PharmacyReport.body).where(
+    applied = select(PharmacyReport).where(
         PharmacyReport.order_id == order.id, col(PharmacyReport.outcome).is_not(None)
     )
-    told = [_occurred_at(body) for body in session.exec(applied) if {"trackingNumber", "carrier"} & body.keys()]
+    bodies = [earlier.body for earlier in session.exec(applied)]
+    told = [_occurred_at(body) for body in bodies if {"trackingNumber", "carrier"} & body.keys()]
     return any(occurred_at < other for other in [*told, order.reported_at or occurred_at])
