@@ -34,6 +34,9 @@ URL = contract.component("WebhookUrl")
 # Every event goes to every active webhook: with thousands of them the run would measure nothing but that.
 MOST_ACTIVE_WEBHOOKS = 3
 active_webhooks: deque[str] = deque()
+# Room is kept for new ones, of which an organization may have 50; a flow is over before its own is among the oldest.
+MOST_WEBHOOKS = 30
+webhooks: deque[str] = deque()
 
 
 @schemathesis.hook
@@ -53,10 +56,13 @@ def after_call(context: HookContext, case: Case, response: Response) -> None:
             set_active(webhook["id"], True)
         elif webhook.get("active") and webhook["id"] not in active_webhooks:
             active_webhooks.append(webhook["id"])
+            webhooks.append(webhook["id"])
             # A webhook with a delivery, so that the link from its deliveries leads somewhere.
             requests.post(f"{WEBHOOKS}/{webhook['id']}/test", headers=KEY, timeout=30)
     while len(active_webhooks) > MOST_ACTIVE_WEBHOOKS:
         set_active(active_webhooks.popleft(), False)
+    while len(webhooks) > MOST_WEBHOOKS:
+        requests.delete(f"{WEBHOOKS}/{webhooks.popleft()}", headers=KEY, timeout=30)
 
 
 def set_active(webhook_id: str, active: bool) -> None:
