@@ -14,6 +14,7 @@ from case_orders.settings import Settings
 from case_orders.webhooks.delivery import SCHEDULE
 from case_orders.worker import _LONGEST_PAUSE, KINDS
 from handlers.service import LONGEST_WAIT_SECONDS
+from models.sealing import SealedTable
 from tests.docs import pages
 
 PAGE = pages.read("docs/operations.md")
@@ -110,3 +111,8 @@ def test_the_reasons_that_the_page_quotes_are_those_of_the_code() -> None:
 
 def test_the_readiness_check_of_jobs_fails_when_the_page_says() -> None:
     assert f"more than {LONGEST_WAIT_SECONDS} s" in pages.section(PAGE, "Probes")
+
+
+def test_the_table_of_what_lies_sealed_names_every_table_with_something_sealed() -> None:
+    told = {cells[0].strip("`") for cells in pages.rows(pages.section(PAGE, "Encryption at rest"))}
+    assert told == {str(model.__tablename__) for model in SealedTable.__subclasses__()}
