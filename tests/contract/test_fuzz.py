@@ -4,14 +4,12 @@ Values that mean something are put in where a generated request obeys the contra
 signature. Requests that break the contract go out as they were generated.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.config import SchemathesisConfig
@@ -20,15 +18,12 @@ from schemathesis.core.transport import Response
 from case_orders.auth import new_key
 from case_orders.db import now
 from case_orders.edge import contract
-from case_orders.edge.body import parse_json
 from case_orders.edge.exchange import Receive, Scope, Send
 from case_orders.edge.routing import BASES
-from case_orders.errors import Invalid
 from case_orders.links import Links
-from case_orders.pharmacies.signing import sign_report
 from case_orders.settings import Settings
 from tests.contract.world import EXAMPLE_IDS, World
-from tests.support.world import ADDRESS, REPORT_SECRET
+from tests.fuzz.meaning import name_what_exists, sign
 
 Case = schemathesis.Case[Any]
 Answered = dict[str, set[int]]
@@ -108,33 +103,6 @@ def give_meaning(case: Case) -> dict[str, Any]:
             link = Links.from_settings(application.world.settings).url(case.path_parameters["documentId"], now())
             case.query = dict(parse_qsl(urlsplit(link).query))
     return {}
-
-
-def name_what_exists(order: dict[str, Any], case_id: str) -> None:
-    order["pharmacyId"] = "pharmacy-123"
-    if case_id != EXAMPLE_IDS["caseId"]:
-        order.setdefault("shippingAddress", ADDRESS)  # a generated case may have none
-    for item in order["prescriptionItems"]:
-        item["drugId"] = "drug-456"
-        if not is_storable(item.get("customFields")):
-            item["customFields"] = {}
-
-
-def is_storable(value: Any) -> bool:
-    """Whether free JSON keeps the limits that a schema cannot express: 64-bit integers, no U+0000."""
-    try:
-        parse_json(json.dumps(value).encode())
-    except Invalid:
-        return False
-    return True
-
-
-def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Sign the very bytes that are sent."""
-    body = request.body.encode() if isinstance(request.body, str) else request.body
-    assert isinstance(body, bytes)
-    request.headers.update(sign_report(REPORT_SECRET, body, message_id=str(request.headers["webhook-id"])))
-    return request
 
 
 def never_succeeded(answered: Answered) -> set[str]:
