@@ -12,7 +12,7 @@ from case_orders import keyring, logs, migrations
 from case_orders.app import create_app
 from case_orders.db import Database
 from case_orders.demo import example, receiver, rows
-from case_orders.edge.server import listen, make_server
+from case_orders.edge.server import free_port, listen, make_server
 from case_orders.housekeeping import keep_house
 from case_orders.pharmacies.sandbox.server import serve as serve_sandbox
 from case_orders.processes import child, environment, stop_requested
@@ -78,7 +78,7 @@ async def _start_demo(children: AsyncExitStack, settings: Settings, database: Da
     with database.transaction() as session:
         rows.require_alone(session)
         known = rows.connection(session)
-        url = known.base_url if known else f"http://127.0.0.1:{_free_port()}"
+        url = known.base_url if known else f"http://127.0.0.1:{free_port()}"
         request_secret = known.request_secret if known else new_secret()
         report_secret = known.report_secret if known else new_secret()
         rows.seed(session, pharmacy_url=url, request_secret=request_secret, report_secret=report_secret)
@@ -90,12 +90,6 @@ async def _start_demo(children: AsyncExitStack, settings: Settings, database: Da
     }
     await children.enter_async_context(child(arguments, environ))
     print(_invitation(settings.public_url), flush=True)
-
-
-def _free_port() -> int:
-    with listen("127.0.0.1", 0) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _invitation(url: str) -> str:

@@ -22,7 +22,7 @@ from rich.live import Live
 
 from case_orders.demo.client import Deadline, DemoFailed, Platform
 from case_orders.demo.view import View
-from case_orders.edge.server import listen
+from case_orders.edge.server import free_port
 
 PATIENCE_SECONDS = 90
 BASES = ("/api", "/api/v1")
@@ -43,7 +43,7 @@ def run(keep: bool) -> int:
 
 async def _run(console: Console, keep: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="case-orders-demo-"))
-    url, receiver_url = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+    url, receiver_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     secret_file = folder / "webhook-secret"
     console.print(f"Everything of this demonstration lies in [bold]{folder}[/] (service.log has the logs)")
     with (folder / "service.log").open("wb") as log:
@@ -66,12 +66,6 @@ async def _run(console: Console, keep: bool) -> None:
             if keep:
                 console.print("Serving until you press Ctrl-C.")
                 await service.wait()
-
-
-def _free_port() -> int:
-    with listen("127.0.0.1", 0) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _service_command(url: str) -> list[str]:

@@ -122,3 +122,10 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at, for a process that is about to."""
+    with listen("127.0.0.1", 0) as free:
+        port: int = free.getsockname()[1]
+        return port

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from case_orders.demo.example import API_KEY
+from case_orders.edge.server import free_port
 from tests.clients.tools import TOOLS, Client, Tool, Workshop
-from tests.reliability.deployment import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -15,16 +15,10 @@ from typing import Any
 import httpx2
 from aiohttp import web
 
-from case_orders.edge.server import listen
+from case_orders.edge.server import free_port
 from case_orders.processes import environment
 from case_orders.settings import Settings
 from tests.support.world import REPORT_SECRET, REQUEST_SECRET
-
-
-def free_port() -> int:
-    with listen("127.0.0.1", 0) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Program:
