@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from case_orders import auth
-from case_orders.auth import Caller
+from case_orders.auth import Callers
 from case_orders.db import Database
 from case_orders.dispatch import Dispatcher
 from case_orders.documents import DocumentStore
@@ -25,16 +24,13 @@ def create_app(settings: Settings, database: Database) -> ASGIApp:
         "outbound": outbound,
     }
 
-    async def authenticate(key: str) -> Caller:
-        return await database.read(lambda session: auth.authenticate(session, key))
-
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         async with outbound:
             yield
 
     return routing.build(
-        authenticate=authenticate,
+        authenticate=Callers(database).authenticate,
         bind=Dispatcher(database, provided).bind,
         lifespan=lifespan,
         body_seconds=settings.body_seconds,

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from sqlalchemy import bindparam
 from sqlmodel import Session, select
 
-from case_orders.db import now
+from case_orders.db import Database, now
 from case_orders.errors import Unauthorized
 from models import ApiKey
 
@@ -82,8 +83,48 @@ def authenticate(session: Session, key: str) -> Caller:
     The look-up is by hash, so its time tells nothing of how much of a guess was right.
     """
     row = None if is_mistyped(key) else session.exec(select(ApiKey).where(ApiKey.sha256 == digest(key))).one_or_none()
+    if row is None:
+        raise _not_valid()
+    caller = Caller(row.organization_id, row.id, frozenset(row.scopes))
+    require_valid(session, caller)
+    return caller
+
+
+_KEY = select(ApiKey).where(ApiKey.id == bindparam("id"))
+
+
+def require_valid(session: Session, caller: Caller) -> None:
+    """Raises `Unauthorized` unless the caller's key is valid now, as this transaction sees it."""
+    row = session.exec(_KEY, params={"id": caller.key_id}).one_or_none()
     if row is None or not row.is_valid_at(now()):
-        if row is not None:
-            log.warning("key refused", organization=row.organization_id, key=row.id)
-        raise Unauthorized("API key is not valid", "invalid_api_key")
-    return Caller(row.organization_id, row.id, frozenset(row.scopes))
+        log.warning("key refused", organization=caller.organization_id, key=caller.key_id)
+        raise _not_valid()
+
+
+def _not_valid() -> Unauthorized:
+    return Unauthorized("API key is not valid", "invalid_api_key")
+
+
+class Callers:
+    """Whom keys stand for, remembered: what is remembered of a key never changes but for its end.
+
+    So whoever acts for a caller asks `require_valid` in the transaction of what is done, and a key that was revoked
+    does nothing more, on any process.
+    """
+
+    _MOST = 10_000
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, Caller] = {}
+
+    async def authenticate(self, key: str) -> Caller:
+        """Raises `Unauthorized`."""
+        mark = digest(key)
+        caller = self._known.get(mark)
+        if caller is None:
+            caller = await self._database.read(lambda session: authenticate(session, key))
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            self._known[mark] = caller
+        return caller

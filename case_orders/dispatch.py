@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session
 
 from case_orders import idempotency
-from case_orders.auth import Caller
+from case_orders.auth import Caller, require_valid
 from case_orders.db import Database
 from case_orders.edge.contract import Operation
 from case_orders.edge.exchange import Exchange
@@ -27,6 +27,8 @@ class Dispatcher:
 
     def bind(self, operation: Operation, handler: Handler) -> Callable[[Exchange], Awaitable[Result]]:
         wanted = frozenset(inspect.signature(handler).parameters)
+        if "session" not in wanted and operation.needs_key:
+            raise TypeError(f"{operation.id} needs a session, in which its caller's key is looked at")
         run = self._in_session(operation) if "session" in wanted else _without_session
 
         async def endpoint(exchange: Exchange) -> Result:
@@ -44,21 +46,25 @@ class Dispatcher:
     def _in_session(self, operation: Operation) -> Callable[[Handler, dict[str, Any], Exchange], Awaitable[Result]]:
         """GET reads; every other method writes, once for each idempotency key."""
 
-        async def read(handler: Handler, arguments: dict[str, Any], _exchange: Exchange) -> Result:
-            result: Result = await self.database.read(lambda session: handler(session=session, **arguments))
-            return result
+        async def run(handler: Handler, arguments: dict[str, Any], exchange: Exchange) -> Result:
+            caller = exchange.caller
 
-        async def write(handler: Handler, arguments: dict[str, Any], exchange: Exchange) -> Result:
-            if arguments.get("validate_only"):  # in a session that cannot write, so it is sure to store nothing
-                return await read(handler, arguments, exchange)
+            def act(session: Session) -> Any:
+                return handler(session=session, **arguments)
 
-            def act(session: Session) -> Answer:
-                answer: Answer = handler(session=session, **arguments)
-                return answer
+            # What only validates runs in a session that cannot write, so it is sure to store nothing.
+            reads = operation.method == "get" or arguments.get("validate_only")
+            work = act if reads else _once(operation, exchange, act)
 
-            return await self.database.write(_once(operation, exchange, act))
+            def admitted(session: Session) -> Result:
+                if isinstance(caller, Caller):
+                    require_valid(session, caller)
+                result: Result = work(session)
+                return result
 
-        return read if operation.method == "get" else write
+            return await (self.database.read if reads else self.database.write)(admitted)
+
+        return run
 
 
 async def _without_session(handler: Handler, arguments: dict[str, Any], _exchange: Exchange) -> Result:

@@ -1,7 +1,9 @@
 """Group commit: writes that wait at the same time share one transaction and one commit.
 
-One writer per process runs whatever writes are waiting, each in a savepoint of its own, and commits once; while it
-commits, arrivals form the next batch. Nobody waits for a timer, and one write that fails undoes itself alone.
+One writer per process runs whatever writes are waiting and commits once; while it commits, arrivals form the next
+batch. Nobody waits for a timer. At first the writes of a batch share a session too, and their rows are written
+together. If one fails that has changed something, or the database objects, all is undone and the batch runs again with
+each write in a savepoint of its own, where it undoes itself alone.
 """
 
 import asyncio
@@ -15,6 +17,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
+
+from case_orders import shared_session
+from case_orders.shared_session import SharedSession
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
@@ -48,6 +53,7 @@ class Writer:
 
     def __init__(self, engine: Engine, most_waiting: int, patience_seconds: float) -> None:
         self._engine = engine
+        shared_session.watch(engine)
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
         self._waiting: deque[_Pending] = deque()
@@ -88,10 +94,25 @@ class Writer:
 
 
 def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
-    """Run a batch in one transaction; if one write breaks the connection or is deadlocked, each half runs again.
+    """Run a batch in one transaction, with the quick way first.
 
     Where no transaction can be begun all fail alike: none of them is to blame, and every new try may take seconds.
     """
+    try:
+        connection = _begin(engine)
+    except Exception as failure:
+        return [(None, failure)] * len(batch)
+    try:
+        with _committing(connection):
+            return _in_one_session(connection, batch)
+    except Uncertain as failure:
+        return [(None, failure)] * len(batch)
+    except (_Entangled, DBAPIError):
+        return _commit_apart(engine, batch)
+
+
+def _commit_apart(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
+    """The same with a savepoint each; if one write breaks the connection or is deadlocked, each half runs again."""
     try:
         connection = _begin(engine)
     except Exception as failure:
@@ -105,7 +126,7 @@ def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]
         if len(batch) == 1:
             return [(None, failure)]
     middle = len(batch) // 2
-    return _commit_together(engine, batch[:middle]) + _commit_together(engine, batch[middle:])
+    return _commit_apart(engine, batch[:middle]) + _commit_apart(engine, batch[middle:])
 
 
 def _begin(engine: Engine) -> Connection:
@@ -131,6 +152,32 @@ def _committing(connection: Connection) -> Iterator[None]:
             connection.invalidate()
             # It may be on disk although the answer was lost: to run it again could store it twice.
             raise Uncertain from failure
+
+
+class _Entangled(Exception):
+    """A write failed whose changes cannot be told from those of the others."""
+
+
+def _in_one_session(connection: Connection, batch: Sequence[_Pending]) -> list[Outcome]:
+    """Run writes one after the other in one session. Raises `_Entangled`, or what the database objects to."""
+    with SharedSession(connection) as session:
+        outcomes = [_in_turn(session, pending) for pending in batch]
+        session.commit()
+    return outcomes
+
+
+def _in_turn(session: SharedSession, pending: _Pending) -> Outcome:
+    if not pending.is_awaited:
+        return None, None
+    with session.work():
+        try:
+            return pending.work(session), None
+        except DBAPIError:
+            raise
+        except Exception as failure:
+            if session.has_written:
+                raise _Entangled from failure
+            return None, failure
 
 
 def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> Outcome:

@@ -120,7 +120,6 @@ def claim(session: Session, limits: Limits, lease: timedelta, under_way: Collect
         job.attempt += 1
         job.due_at = job.leased_until = moment + lease
         session.add(job)
-    session.flush()
     return taken
 
 

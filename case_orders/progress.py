@@ -15,7 +15,6 @@ from models.order_states import OrderState, rank
 def begin(session: Session, order: Order) -> None:
     """Write a new order with its first state and its ORDER_CREATED event."""
     session.add(order)
-    session.flush()
     session.add(StatusChange(order_id=order.id, position=0, status=order.status, at=order.created_at))
     announce(session, order, EventType.ORDER_CREATED)
 

@@ -8,6 +8,7 @@ from models.idempotency import IdempotentAnswer
 from models.jobs import Job
 from models.orders import Order, PrescriptionItem, StatusChange
 from models.organizations import ApiKey, Organization
+from models.references import insert_parents_first
 from models.reports import PharmacyReport
 from models.webhooks import Attempt, Delivery, Webhook
 
@@ -29,3 +30,5 @@ __all__ = [
     "StatusChange",
     "Webhook",
 ]
+
+insert_parents_first()

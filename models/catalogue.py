@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders.envelope import without_none
 from models import columns
+from models.row import Row
 from models.sealing import SealedTable
 
 
@@ -31,7 +32,7 @@ class Pharmacy(SealedTable, table=True):
         return {"id": self.code, "name": self.name, "acceptsControlledSubstances": self.accepts_controlled_substances}
 
 
-class Drug(SQLModel, table=True):
+class Drug(Row, table=True):
     """A drug in an organization's catalogue. `code` is the id by which prescription items name it."""
 
     __tablename__ = "drugs"

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders.envelope import JSON, without_none
 from models import columns
+from models.row import Row
 
 
-class Event(SQLModel, table=True):
+class Event(Row, table=True):
     """`position` counts the events of a case, `sequence` those of an order, both from 1 without gaps.
 
     `data` holds identifiers and states only, never health data. A test event belongs to no case.

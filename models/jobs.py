@@ -4,9 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from models import columns
+from models.row import Row
 
 
 class JobState(StrEnum):
@@ -27,7 +28,7 @@ class JobKind(StrEnum):
     DELIVER_WEBHOOK = "deliver_webhook"
 
 
-class Job(SQLModel, table=True):
+class Job(Row, table=True):
     """One piece of work of a `kind`, about the row whose id is `subject`.
 
     `due_at` is when it may be claimed. To claim it is to move `due_at` to the end of the lease and to count

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from models import columns
+from models.row import Row
 
 
-class Organization(SQLModel, table=True):
+class Organization(Row, table=True):
     """A customer of the platform; everything else belongs to one."""
 
     __tablename__ = "organizations"
@@ -19,7 +20,7 @@ class Organization(SQLModel, table=True):
     created_at: datetime = columns.moment()
 
 
-class ApiKey(SQLModel, table=True):
+class ApiKey(Row, table=True):
     """A key of an organization. Only its SHA-256 is kept: the key has full entropy and needs no slow hash."""
 
     __tablename__ = "api_keys"

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import orjson
 from pydantic.fields import FieldInfo
 from sqlalchemy import LargeBinary
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders import keyring
 from case_orders.envelope import JSON, without_none
+from models.row import Row
 
 COLUMN = "sealed"
 
@@ -27,7 +28,7 @@ class _Sealed(property):
         super().__init__(lambda row: row.opened().get(name), lambda row, value: row.seal(row.opened() | {name: value}))
 
 
-class SealedTable(SQLModel):
+class SealedTable(Row):
     """A table with sealed values. A row's primary key is known when it is made, and stays.
 
     A row's values are written together: whoever changes one must hold the row, or undo what another changes meanwhile.
@@ -42,12 +43,12 @@ class SealedTable(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         """Take the sealed values out of the fields, each of which would become a column."""
-        super().__pydantic_init_subclass__(**options)
         fields = cls.__pydantic_fields__
         cls.sealed_fields = {name: field for name, field in fields.items() if field.json_schema_extra == MARK}
         for name in cls.sealed_fields:
             del fields[name]
             setattr(cls, name, _Sealed(name))
+        super().__pydantic_init_subclass__(**options)
 
     def __init__(self, **fields: Any) -> None:
         values = {name: fields.pop(name, None) for name in self.sealed_fields}

@@ -5,10 +5,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from case_orders.envelope import JSON, without_none
 from models import columns
+from models.row import Row
 from models.sealing import SealedTable
 
 
@@ -64,7 +65,7 @@ class DeliveryStatus(StrEnum):
     FAILED = "FAILED"
 
 
-class Delivery(SQLModel, table=True):
+class Delivery(Row, table=True):
     """One event for one webhook."""
 
     __tablename__ = "deliveries"
@@ -90,7 +91,7 @@ class Delivery(SQLModel, table=True):
         )
 
 
-class Attempt(SQLModel, table=True):
+class Attempt(Row, table=True):
     """One attempt at a delivery: when, what the endpoint answered, how long it took, what that means."""
 
     __tablename__ = "delivery_attempts"

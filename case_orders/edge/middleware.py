@@ -56,30 +56,38 @@ class Authentication(_Stage):
         self.key_header = contract.resolved()["components"]["securitySchemes"]["ApiKey"]["name"].lower()
 
     def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
+        if not operation.needs_key:
+            return self._anonymous(operation, next_app)
+
         async def authenticated(scope: Scope, receive: Receive, send: Send) -> None:
             exchange = Exchange.of(scope)
             exchange.operation_id = operation.id
-            if operation.needs_key:
-                exchange.caller = await self._caller(scope)
+            try:
+                exchange.caller = await self.authenticate(self._key(scope))
                 if operation.scope not in exchange.caller.scopes:
                     raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
-            await next_app(scope, receive, send)
+                await next_app(scope, receive, send)
+            except Unauthorized as refusal:
+                refusal.headers = {"WWW-Authenticate": f'ApiKey header="{self.key_header}"'}
+                raise
 
         return authenticated
 
-    async def _caller(self, scope: Scope) -> Caller:
-        challenge = {"WWW-Authenticate": f'ApiKey header="{self.key_header}"'}
+    def _anonymous(self, operation: contract.Operation, next_app: ASGIApp) -> ASGIApp:
+        async def named(scope: Scope, receive: Receive, send: Send) -> None:
+            Exchange.of(scope).operation_id = operation.id
+            await next_app(scope, receive, send)
+
+        return named
+
+    def _key(self, scope: Scope) -> str:
         keys = list(header_values(scope, self.key_header))
         if not keys or not keys[0]:
             where = f"API key is missing: send it in the {self.key_header} header"
-            raise Unauthorized(where, "missing_api_key", headers=challenge)
-        try:
-            if len(keys) == 1:
-                return await self.authenticate(keys[0])
-        except Unauthorized as refusal:
-            refusal.headers = challenge
-            raise
-        raise Unauthorized("API key is not valid", "invalid_api_key", headers=challenge)
+            raise Unauthorized(where, "missing_api_key")
+        if len(keys) > 1:
+            raise Unauthorized("API key is not valid", "invalid_api_key")
+        return keys[0]
 
 
 class Validation(_Stage):

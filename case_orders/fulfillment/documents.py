@@ -87,7 +87,6 @@ def _record(session: Session, document_id: str, stored: Fetched) -> None:
 
 
 def _summarize(session: Session, order: Order) -> None:
-    session.flush()
     documents = session.exec(select(Document).where(Document.order_id == order.id)).all()
     if any(document.failure for document in documents):
         status = DocumentStatus.FAILED

@@ -64,7 +64,6 @@ def test_event(session: Session, webhook: Webhook) -> Delivery:
 
 def deliver(session: Session, webhook: Webhook, event: Event) -> Delivery:
     """Promise to send an event to a webhook."""
-    session.flush()
     delivery = Delivery(webhook_id=webhook.id, event_id=event.id, event_type=event.type, next_attempt_at=now())
     session.add(delivery)
     _promise(session, webhook, delivery)
