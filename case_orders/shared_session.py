@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, inspect
-from sqlmodel import Session, SQLModel
+from sqlalchemy import Connection, Engine, bindparam, event, inspect
+from sqlmodel import Session, SQLModel, select
 
 _OPTION = "shared_session"
 Key = tuple[Any, ...]
@@ -61,9 +61,16 @@ class SharedSession(Session):
         table = str(entity.__tablename__)
         self._unseen = table if _key(ident) not in self._added.get(table, ()) else None
         try:
-            return super().get(entity, ident, **options)
+            if options:
+                return super().get(entity, ident, **options)
+            statement, names = _by_key(entity)
+            return self.exec(statement, params=dict(zip(names, _key(ident), strict=True))).one_or_none()
         finally:
             self._unseen = None
+
+    def get_one(self, entity: Any, ident: Any, **options: Any) -> Any:
+        row = self.get(entity, ident, **options)
+        return super().get_one(entity, ident, **options) if row is None else row
 
     def note_added(self, row: SQLModel) -> None:
         key = tuple(inspect(type(row)).primary_key_from_instance(row))
@@ -78,6 +85,13 @@ class SharedSession(Session):
         pending = self._added.keys() - {self._unseen} | {str(row.__tablename__) for row in (*self.dirty, *self.deleted)}
         if pending and not pending.isdisjoint(_tables_of(statement)):
             self.flush()
+
+
+@lru_cache
+def _by_key(entity: type[SQLModel]) -> tuple[Any, list[str]]:
+    """The query for a row by its key, with the names of its parameters: building it takes longer than executing it."""
+    key = inspect(entity).primary_key
+    return select(entity).where(*(column == bindparam(column.name) for column in key)), [c.name for c in key]
 
 
 def _key(ident: Any) -> Key:

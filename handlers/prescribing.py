@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -31,6 +32,15 @@ def _problem(path: tuple[str | int, ...], words: str, code: str) -> Problem:
     return Problem(pointer(path), f"{field_name(path)} {words}", code)
 
 
+# Built once: to build a statement takes longer than to execute it.
+_PHARMACY = select(Pharmacy).where(
+    Pharmacy.organization_id == bindparam("organization"), Pharmacy.code == bindparam("pharmacy")
+)
+_DRUGS = select(Drug).where(
+    Drug.organization_id == bindparam("organization"), col(Drug.code).in_(bindparam("codes", expanding=True))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Prescription:
     """An order that obeys the schema, with what it refers to."""
@@ -44,16 +54,14 @@ class Prescription:
     @classmethod
     def look_up(cls, session: Session, case: Case, asked: JSON) -> "Prescription":
         organization = session.get_one(Organization, case.organization_id)
-        pharmacies = select(Pharmacy).where(
-            Pharmacy.organization_id == organization.id, Pharmacy.code == asked["pharmacyId"]
-        )
+        named = {"organization": organization.id, "pharmacy": asked["pharmacyId"]}
         codes = {item["drugId"] for item in asked["prescriptionItems"]}
-        drugs = select(Drug).where(Drug.organization_id == organization.id, col(Drug.code).in_(codes))
+        drugs = session.exec(_DRUGS, params={"organization": organization.id, "codes": list(codes)})
         return cls(
             asked,
             organization,
-            session.exec(pharmacies).one_or_none(),
-            {drug.code: drug for drug in session.exec(drugs)},
+            session.exec(_PHARMACY, params=named).one_or_none(),
+            {drug.code: drug for drug in drugs},
             asked.get("shippingAddress") or case.patient.get("address"),
         )
 

@@ -16,7 +16,7 @@ from tests.support.world import PATIENT, Tenant
 
 @pytest.fixture
 def connection(database: Database, us: Tenant) -> Iterator[Connection]:
-    """A transaction that is undone in the end; begun once the rows of `us` are there, because SQLite has one at a time."""
+    """A transaction that is undone in the end, begun after `us` was stored: SQLite has one at a time."""
     with database.engine.connect() as connection:
         connection.begin()
         yield connection

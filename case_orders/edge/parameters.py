@@ -51,9 +51,10 @@ _CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {"uuid": lambda text: str
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One declared parameter, compiled."""
+    """One declared parameter, compiled. `argument` is its name for the handler."""
 
     name: str
+    argument: str
     place: str
     required: bool
     schema: Schema
@@ -66,6 +67,7 @@ class Parameter:
         schema = declared["schema"]
         return cls(
             declared["name"],
+            snake_case(declared["name"]),
             declared["in"],
             declared.get("required", False),
             Schema(schema),
@@ -93,7 +95,7 @@ class Parameters:
 
     def __init__(self, declared: Iterable[Mapping[str, Any]]) -> None:
         self.parameters = [Parameter.compile(parameter) for parameter in declared]
-        self.record_ids = {snake_case(p.name) for p in self.parameters if p.place == "path" and p.format == "uuid"}
+        self.record_ids = {p.argument for p in self.parameters if p.place == "path" and p.format == "uuid"}
         self._query_names = {p.name for p in self.parameters if p.place == "query"}
 
     def read(self, scope: Scope) -> tuple[dict[str, Any], list[Problem]]:
@@ -105,7 +107,7 @@ class Parameters:
             if problem is not None:
                 problems.append(problem)
             elif value is not None:
-                arguments[snake_case(parameter.name)] = value
+                arguments[parameter.argument] = value
         return arguments, problems
 
     def _given(self, parameter: Parameter, scope: Scope, query: list[tuple[str, str]]) -> list[str]:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -41,16 +41,25 @@ def announce(session: Session, order: Order, event_type: EventType, **data: Any)
     return event
 
 
+_COUNT = (
+    update(Case)
+    .where(col(Case.id) == bindparam("case"))
+    .values(last_position=Case.last_position + 1)
+    .returning(col(Case.last_position))
+)
+
+
 def _next_position(session: Session, case_id: str) -> int:
     """The number of the case's next event: counted in the database, where others count too."""
-    count = update(Case).where(col(Case.id) == case_id).values(last_position=Case.last_position + 1)
-    position: int = session.connection().execute(count.returning(col(Case.last_position))).scalar_one()
+    position: int = session.connection().execute(_COUNT, {"case": case_id}).scalar_one()
     return position
 
 
+_ACTIVE = select(Webhook).where(Webhook.organization_id == bindparam("organization"), col(Webhook.active))
+
+
 def _deliver_to_subscribers(session: Session, event: Event) -> None:
-    webhooks = select(Webhook).where(Webhook.organization_id == event.organization_id, col(Webhook.active))
-    for webhook in session.exec(webhooks):
+    for webhook in session.exec(_ACTIVE, params={"organization": event.organization_id}):
         if event.type in webhook.events:
             deliver(session, webhook, event)
 
