@@ -6,11 +6,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlmodel import select
 
 from case_orders.auth import SCOPES, is_mistyped, new_key, store_key
 from case_orders.db import Database, new_id, now
 from case_orders.edge import contract
-from models import Order, Webhook
+from models import ApiKey, Order, Webhook
 from tests.handlers.steps import ask, objects, placed
 from tests.support.contract_client import ContractClient
 from tests.support.world import Tenant
@@ -69,6 +70,18 @@ async def test_a_key_of_no_use_is_answered_alike_whatever_is_wrong_with_it(
     assert {answer.status_code for answer in answers} == {401}
     assert len({str(answer.json() | {"requestId": ""}) for answer in answers}) == 1
     assert {answer.headers["www-authenticate"] for answer in answers} == {'ApiKey header="cv-api-key"'}
+
+
+@pytest.mark.parametrize("operation_id", WITH_KEY)
+async def test_a_key_that_is_revoked_does_nothing_more_wherever_it_was_seen_before(
+    api: ContractClient, us: Tenant, database: Database, operation_id: str
+) -> None:
+    assert (await api.get("/cases")).status_code == 200
+    with database.transaction() as session:
+        session.exec(select(ApiKey).where(ApiKey.organization_id == us.organization_id)).one().revoked_at = now()
+    answer = await ask(api, operation_id)
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == 'ApiKey header="cv-api-key"'
 
 
 async def test_a_key_works_until_it_expires(api: ContractClient, us: Tenant, database: Database) -> None:

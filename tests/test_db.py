@@ -114,6 +114,39 @@ async def test_a_write_that_fails_fails_alone(ours: Database, theirs: Database) 
     assert len(commits) <= 2
 
 
+async def test_a_write_that_fails_after_it_changed_something_undoes_itself_and_nothing_else(
+    ours: Database, theirs: Database
+) -> None:
+    def fail(session: Session) -> None:
+        session.add(Organization(name="failing"))
+        raise ValueError
+
+    with occupied_writer(ours):
+        tasks = [asyncio.ensure_future(ours.write(work)) for work in (naming("before"), fail, naming("after"))]
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+    assert names(theirs) == {"before", "after"}
+
+
+async def test_a_refusal_does_not_make_the_others_of_its_batch_run_again(ours: Database) -> None:
+    runs: list[str] = []
+
+    def refuse(session: Session) -> None:
+        session.exec(select(Organization)).all()
+        raise ValueError
+
+    def store(session: Session) -> None:
+        runs.append("store")
+        session.add(Organization(name="stored"))
+
+    with occupied_writer(ours):
+        tasks = [asyncio.ensure_future(ours.write(work)) for work in (store, refuse)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert runs == ["store"]
+
+
 async def test_a_write_that_the_database_refuses_fails_alone(ours: Database, theirs: Database) -> None:
     with occupied_writer(ours):
         writes = [asyncio.ensure_future(ours.write(naming(name))) for name in ("a", "a", "b")]
