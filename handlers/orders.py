@@ -82,8 +82,9 @@ def download_document(
 def download_document_by_link(
     session: Session, document_id: str, expires: int, signature: str, links: Links, documents: DocumentStore
 ) -> Download:
-    document = session.get(Document, document_id)
-    if not links.allows(document_id, expires, signature, now()) or document is None or document.stored_at is None:
+    # Before any look: whoever cannot sign learns not even from the time it takes which documents there are.
+    document = session.get(Document, document_id) if links.allows(document_id, expires, signature, now()) else None
+    if document is None or document.stored_at is None:
         raise Forbidden("Link is not valid or has expired", "invalid_link")
     return _download(document, documents)
 

@@ -1,0 +1,88 @@
+"""What the time of an answer may tell: nothing of whether an id is another organization's or nobody's.
+
+A clock would be as unsteady as the machine. What takes time is work, so the work is compared: the statements that the
+database runs and the rows that are made of what it found.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Mapper
+
+from case_orders.db import Database, new_id
+from case_orders.edge import contract
+from tests.handlers.steps import ask, objects
+from tests.support.contract_client import ContractClient
+from tests.support.world import Tenant
+
+# Every id of every path, each operation once for each: (operationId, the ids before it, the id and those after it).
+PLACES = [
+    pytest.param(operation.id, ids[:place], ids[place:], id=f"{operation.id}-{ids[place]}")
+    for operation in contract.operations().values()
+    for ids in [re.findall(r"\{(\w+)\}", operation.path)]
+    if operation.needs_key
+    for place in range(len(ids))
+]
+
+
+@contextmanager
+def work_done() -> Iterator[list[str]]:
+    """The statements that are run and the rows that are made meanwhile."""
+    done: list[str] = []
+
+    def note_statement(*arguments: Any) -> None:
+        done.append(arguments[2])
+
+    def note_row(row: object, _context: object) -> None:
+        done.append(f"row of {type(row).__name__}")
+
+    event.listen(Engine, "before_cursor_execute", note_statement)
+    event.listen(Mapper, "load", note_row)
+    try:
+        yield done
+    finally:
+        event.remove(Engine, "before_cursor_execute", note_statement)
+        event.remove(Mapper, "load", note_row)
+
+
+@pytest.mark.parametrize(("operation_id", "before", "after"), PLACES)
+async def test_a_foreign_id_costs_the_same_work_as_an_unknown_one(
+    api: ContractClient,
+    database: Database,
+    us: Tenant,
+    them: Tenant,
+    operation_id: str,
+    before: list[str],
+    after: list[str],
+) -> None:
+    ours, theirs = await objects(api, database, us), await objects(api, database, them)
+    known = {name: ours[name] for name in before}
+    await ask(api, operation_id, known)  # whatever is done once only is done by now
+    with work_done() as for_unknown:
+        unknown = await ask(api, operation_id, known)
+    with work_done() as for_foreign:
+        foreign = await ask(api, operation_id, known | {name: theirs[name] for name in after})
+    assert for_foreign == for_unknown
+    assert foreign.json() | {"requestId": ""} == unknown.json() | {"requestId": ""}
+
+
+async def test_work_is_seen_where_there_is_some(api: ContractClient, us: Tenant) -> None:
+    with work_done() as done:
+        await ask(api, "getCase", {"caseId": us.case_id})
+    assert "row of Case" in done
+    assert [line for line in done if "FROM cases" in line]
+
+
+async def test_a_link_that_was_not_signed_here_asks_the_database_for_nothing(
+    api: ContractClient, database: Database, us: Tenant
+) -> None:
+    document_id = (await objects(api, database, us))["documentId"]
+    with work_done() as done:
+        for named in (document_id, new_id()):
+            answer = await api.get(f"/documents/{named}", params={"expires": 2**31, "signature": "0" * 64})
+            assert answer.json()["code"] == "invalid_link"
+    assert not [line for line in done if "documents" in line or line.startswith("row")]
