@@ -205,7 +205,8 @@ KNOWN = {
     "connexion": ("case_orders/app.py", "case_orders/edge/"),
     "starlette": ("case_orders/app.py", "case_orders/edge/"),
     "uvicorn": ("case_orders/app.py", "case_orders/edge/"),
-    "aiohttp": ("case_orders/outbound/", "case_orders/pharmacies/", "case_orders/demo/"),
+    # Only the two that play somebody else call anybody but by the guarded client.
+    "aiohttp": ("case_orders/outbound/", "case_orders/pharmacies/sandbox/", "case_orders/demo/"),
 }
 
 

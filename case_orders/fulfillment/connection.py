@@ -12,7 +12,7 @@ LONGEST_RETRY_AFTER_SECONDS = 15 * 60
 
 
 def connect(context: Context, pharmacy: Pharmacy) -> HttpPharmacy:
-    return HttpPharmacy(pharmacy.base_url, pharmacy.request_secret, context.outbound.session)
+    return HttpPharmacy(pharmacy.base_url, pharmacy.request_secret, context.outbound)
 
 
 def verdict(error: PharmacyError) -> Again | GiveUp:

@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 
 from case_orders.outbound.addresses import AddressGuard, AddressNotPublic
 from case_orders.outbound.errors import (
@@ -40,26 +38,6 @@ class Reply:
     duration_ms: int
 
 
-class _GuardedConnector(aiohttp.TCPConnector):
-    """Connects to no URL that the guard refuses, whoever asks."""
-
-    def __init__(self, guard: AddressGuard, **options: Any) -> None:
-        super().__init__(**options)
-        self._guard = guard
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  as the method that it stands for
-    ) -> Connection:
-        try:
-            self._guard.check_url(str(req.url))
-        except Blocked as blocked:
-            raise aiohttp.ClientConnectionError(blocked.reason) from None
-        return await super().connect(req, traces, timeout)
-
-
 class Outbound:
     """A guarded HTTP client; use it as an async context manager.
 
@@ -69,18 +47,14 @@ class Outbound:
     TLS. `per_host` caps the connections to one host; a call waits for one within its time.
     """
 
-    session: aiohttp.ClientSession
-    """For clients that speak for themselves: URLs and addresses are guarded, redirects and limits are theirs."""
-
     def __init__(self, allow: Sequence[str] = (), per_host: int = 16) -> None:
         self._guard = AddressGuard(allow)
         self._per_host = per_host
 
     async def __aenter__(self) -> Self:
         self._resolver = Resolver()
-        self.session = aiohttp.ClientSession(
-            connector=_GuardedConnector(
-                self._guard,
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
                 resolver=self._resolver,
                 socket_factory=self._guard.open_socket,
                 limit=0,
@@ -99,7 +73,7 @@ class Outbound:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.session.close()
+        await self._session.close()
         await self._resolver.close()
 
     def check_url(self, url: str) -> None:
@@ -139,7 +113,7 @@ class Outbound:
     ) -> tuple[int, Mapping[str, str], bytes]:
         # As a file the body goes out in pieces; whole, a document of megabytes would hold up the event loop.
         data = io.BytesIO(body) if body else None
-        answer = await self.session.request(
+        answer = await self._session.request(
             method,
             url,
             headers=headers,

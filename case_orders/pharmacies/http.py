@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
 import orjson
 from yarl import URL
 
 from case_orders.edge.contract import component
+from case_orders.outbound import BadAnswer, Blocked, Outbound, OutboundError, TimedOut, TooLarge
 from case_orders.pharmacies.protocol import (
     Accepted,
     CancellationAnswer,
@@ -41,11 +41,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class HttpPharmacy:
-    """Implements `Pharmacy`. The session is given: whoever makes it decides which addresses may be reached."""
+    """Implements `Pharmacy`. The client is given: whoever makes it decides which addresses may be reached."""
 
     base_url: str
     request_secret: str = field(repr=False)
-    session: aiohttp.ClientSession
+    outbound: Outbound
     total_seconds: float = 20
 
     async def submit(self, order: Mapping[str, Any]) -> Accepted | Refused:
@@ -103,24 +103,29 @@ class HttpPharmacy:
         url = self.base_url.rstrip("/") + path
         # Not orjson: customFields may hold integers of any size.
         body = b"" if content is None else json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-        headers = sign_request(self.request_secret, method, url, body) | {"Accept-Encoding": "identity"}
+        headers = sign_request(self.request_secret, method, url, body)
         if key is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
         try:
-            async with self.session.request(
-                method,
-                url,
-                data=body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self.total_seconds),
-            ) as response:
-                _refuse_failure(response)
-                return Answer(response.status, await _bounded_body(response))
-        except TimeoutError:
-            raise PharmacyUnavailable("the pharmacy took too long to answer") from None
-        except (aiohttp.ClientError, OSError):
-            raise PharmacyUnavailable("the pharmacy cannot be reached or broke off") from None
+            reply = await self.outbound.request(
+                method, url, headers=headers, body=body, total=self.total_seconds, max_bytes=MAX_ANSWER_BYTES
+            )
+        except OutboundError as error:
+            raise _failure(error) from None
+        _refuse_failure(reply.status, reply.headers)
+        return Answer(reply.status, reply.body)
+
+
+def _failure(error: OutboundError) -> PharmacyMisbehaved | PharmacyUnavailable:
+    """What a call without a whole answer means."""
+    match error:
+        case Blocked():
+            return PharmacyUnavailable(f"the pharmacy is not called: {error.reason}")
+        case TimedOut():
+            return PharmacyUnavailable("the pharmacy took too long to answer")
+        case TooLarge() | BadAnswer() if error.status is not None and error.status < 400:
+            return PharmacyMisbehaved(f"the pharmacy's {error.reason}")
+    return PharmacyUnavailable("the pharmacy cannot be reached or broke off")
 
 
 def _same_origin(url: str, other: str) -> bool:
@@ -135,12 +140,11 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parsed.scheme, parsed.host, parsed.port
 
 
-def _refuse_failure(response: aiohttp.ClientResponse) -> None:
-    status = response.status
+def _refuse_failure(status: int, headers: Mapping[str, str]) -> None:
     if status in (401, 403):
         raise PharmacyUnavailable(f"the pharmacy does not let us in ({status})")
     if status == 429 or status >= 500:
-        raise PharmacyUnavailable(f"the pharmacy answered {status}", _retry_after(response.headers))
+        raise PharmacyUnavailable(f"the pharmacy answered {status}", _retry_after(headers))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -153,17 +157,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, OverflowError):
         return None
     return max(0.0, seconds)
-
-
-async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise PharmacyMisbehaved("the answer is compressed, which was not asked for")
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise PharmacyMisbehaved(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-    return bytes(body)
 
 
 def _object(answer: Answer) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from case_orders.edge.contract import component
+from case_orders.outbound import Outbound, Reply
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.sandbox.server import make_app
 from case_orders.pharmacies.signing import verify_report
@@ -87,6 +88,12 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    async with Outbound(("127.0.0.0/8",)) as outbound:
+        yield outbound
+
+
+@pytest.fixture
 def pace() -> float:
     """Seconds between two states of the sandbox; overridden where a test must act in between."""
     return PACE
@@ -99,15 +106,20 @@ async def sandbox(tmp_path: Path, pace: float) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def pharmacy(sandbox: str, session: aiohttp.ClientSession) -> HttpPharmacy:
-    return HttpPharmacy(sandbox, REQUEST_SECRET, session)
+def pharmacy(sandbox: str, outbound: Outbound) -> HttpPharmacy:
+    return HttpPharmacy(sandbox, REQUEST_SECRET, outbound)
 
 
 async def book_of(pharmacy: HttpPharmacy) -> Mapping[str, Any]:
     """What the sandbox says of all its orders."""
-    async with pharmacy.session.get(f"{pharmacy.base_url}/sandbox/orders") as answer:
-        orders: Mapping[str, Any] = (await answer.json())["orders"]
-        return orders
+    answer = await get(pharmacy, f"{pharmacy.base_url}/sandbox/orders")
+    orders: Mapping[str, Any] = json.loads(answer.body)["orders"]
+    return orders
+
+
+async def get(pharmacy: HttpPharmacy, url: str, headers: Mapping[str, str] | None = None) -> Reply:
+    """What lies at `url`, asked for with the pharmacy's own client."""
+    return await pharmacy.outbound.request("GET", url, headers=headers, total=5, max_bytes=2**20)
 
 
 async def looked_up_as(pharmacy: HttpPharmacy, order_id: str, status: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
+from case_orders.outbound import Outbound
 from case_orders.pharmacies.http import MAX_ANSWER_BYTES, HttpPharmacy
 from case_orders.pharmacies.protocol import (
     Accepted,
@@ -65,11 +65,11 @@ def scripted() -> Scripted:
 
 
 @pytest.fixture
-async def pharmacy(scripted: Scripted, session: aiohttp.ClientSession) -> AsyncIterator[HttpPharmacy]:
+async def pharmacy(scripted: Scripted, outbound: Outbound) -> AsyncIterator[HttpPharmacy]:
     app = web.Application()
     app.add_routes([web.route("*", "/{path:.*}", scripted.handle)])
     async with listening(app) as url:
-        yield HttpPharmacy(f"{url}/base/", SECRET, session)
+        yield HttpPharmacy(f"{url}/base/", SECRET, outbound)
 
 
 async def test_an_order_is_posted_signed_and_under_its_own_key(pharmacy: HttpPharmacy, scripted: Scripted) -> None:
@@ -269,16 +269,37 @@ async def test_a_compressed_answer_is_not_read(pharmacy: HttpPharmacy, scripted:
 
 
 async def test_a_pharmacy_that_is_not_there_is_unavailable(
-    session: aiohttp.ClientSession,
+    outbound: Outbound,
 ) -> None:
     async with listening(web.Application()) as url:
         pass
     with pytest.raises(PharmacyUnavailable):
-        await HttpPharmacy(url, SECRET, session).submit(ORDER)
+        await HttpPharmacy(url, SECRET, outbound).submit(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://10.0.0.1/", "the pharmacy is not called: address is not public"),
+        ("http://pharmacy.example/", "the pharmacy is not called: https is required"),
+    ],
+)
+async def test_a_pharmacy_at_an_address_that_is_not_called_is_unavailable_and_says_why(
+    outbound: Outbound, url: str, reason: str
+) -> None:
+    with pytest.raises(PharmacyUnavailable) as caught:
+        await HttpPharmacy(url, SECRET, outbound).look_up(ORDER_ID)
+    assert caught.value.reason == reason
+
+
+async def test_a_failure_with_an_endless_body_is_still_a_failure(pharmacy: HttpPharmacy, scripted: Scripted) -> None:
+    scripted.answers(503, b" " * (MAX_ANSWER_BYTES + 1))
+    with pytest.raises(PharmacyUnavailable):
+        await pharmacy.submit(ORDER)
 
 
 async def test_a_dripping_answer_is_cut_off_in_time(
-    session: aiohttp.ClientSession,
+    outbound: Outbound,
 ) -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
@@ -293,7 +314,7 @@ async def test_a_dripping_answer_is_cut_off_in_time(
     app.add_routes([web.post("/orders", drip)])
     async with listening(app) as url:
         with pytest.raises(PharmacyUnavailable, match="too long"):
-            await HttpPharmacy(url, SECRET, session, total_seconds=0.2).submit(ORDER)
+            await HttpPharmacy(url, SECRET, outbound, total_seconds=0.2).submit(ORDER)
 
 
 async def test_a_failure_never_repeats_a_value(pharmacy: HttpPharmacy, scripted: Scripted) -> None:
@@ -317,9 +338,9 @@ async def test_a_failure_never_repeats_a_value(pharmacy: HttpPharmacy, scripted:
     ],
 )
 async def test_a_document_is_fetched_signed_from_the_pharmacys_own_origin_only(
-    url: str, signed: bool, session: aiohttp.ClientSession
+    url: str, signed: bool, outbound: Outbound
 ) -> None:
-    headers = HttpPharmacy("https://pharmacy.example/v1", SECRET, session).document_headers(url)
+    headers = HttpPharmacy("https://pharmacy.example/v1", SECRET, outbound).document_headers(url)
     assert bool(headers) is signed
     if signed:
         assert verify_request(SECRET, headers, "GET", url.split("example", 1)[1].removeprefix(":443"), b"")

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 
+from case_orders.outbound import Outbound
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.protocol import Accepted, PharmacyUnavailable, Undecided
 from case_orders.pharmacies.sandbox.book import OrderBook
@@ -39,20 +39,18 @@ asyncio.run(serve("127.0.0.1", int(port), request_secret, report_secret, Path(da
 
 
 @asynccontextmanager
-async def sandbox(data_dir: Path, session: aiohttp.ClientSession, pace: float) -> AsyncIterator[HttpPharmacy]:
+async def sandbox(data_dir: Path, outbound: Outbound, pace: float) -> AsyncIterator[HttpPharmacy]:
     async with listening(make_app(REQUEST_SECRET, REPORT_SECRET, data_dir, pace)) as url:
-        yield HttpPharmacy(url, REQUEST_SECRET, session)
+        yield HttpPharmacy(url, REQUEST_SECRET, outbound)
 
 
-async def test_a_restarted_pharmacy_goes_on_where_it_was(
-    tmp_path: Path, session: aiohttp.ClientSession, service: Service
-) -> None:
+async def test_a_restarted_pharmacy_goes_on_where_it_was(tmp_path: Path, outbound: Outbound, service: Service) -> None:
     placed = order(callback_url=service.url)
-    async with sandbox(tmp_path, session, 0.3) as pharmacy:
+    async with sandbox(tmp_path, outbound, 0.3) as pharmacy:
         await pharmacy.submit(placed)
         await service.until(1)
     before = len(service.reports)
-    async with sandbox(tmp_path, session, PACE) as pharmacy:
+    async with sandbox(tmp_path, outbound, PACE) as pharmacy:
         assert await pharmacy.submit(placed) == Accepted("RX-000001")
         await looked_up_as(pharmacy, placed["orderId"], "COMPLETED")
         await service.until(5)
@@ -68,28 +66,28 @@ async def test_a_restarted_pharmacy_goes_on_where_it_was(
 
 
 async def test_reports_that_nobody_took_are_sent_after_a_restart(
-    tmp_path: Path, session: aiohttp.ClientSession, service: Service
+    tmp_path: Path, outbound: Outbound, service: Service
 ) -> None:
     service.failures = 10**6
     placed = order("drug-skip", callback_url=service.url)
-    async with sandbox(tmp_path, session, PACE) as pharmacy:
+    async with sandbox(tmp_path, outbound, PACE) as pharmacy:
         await pharmacy.submit(placed)
         await looked_up_as(pharmacy, placed["orderId"], "COMPLETED")
     service.failures = 0
-    async with sandbox(tmp_path, session, STANDSTILL):
+    async with sandbox(tmp_path, outbound, STANDSTILL):
         await service.until(3)
     assert service.states == ["ACKNOWLEDGED", "SHIPPED", "COMPLETED"]
     assert service.attempts[0] == service.message_ids[0]
 
 
 async def test_a_cancel_that_was_waiting_is_decided_after_a_restart(
-    tmp_path: Path, session: aiohttp.ClientSession, service: Service
+    tmp_path: Path, outbound: Outbound, service: Service
 ) -> None:
     placed = order("drug-slow-cancel", callback_url=service.url)
-    async with sandbox(tmp_path, session, STANDSTILL) as pharmacy:
+    async with sandbox(tmp_path, outbound, STANDSTILL) as pharmacy:
         await pharmacy.submit(placed)
         assert await pharmacy.cancel(placed["orderId"], "1") == Undecided()
-    async with sandbox(tmp_path, session, PACE):
+    async with sandbox(tmp_path, outbound, PACE):
         await service.until(1)
     assert service.states == ["CANCELED"]
 
@@ -125,9 +123,9 @@ def port() -> int:
 
 
 async def test_a_killed_pharmacy_fills_nothing_twice_and_forgets_nothing(
-    tmp_path: Path, session: aiohttp.ClientSession, service: Service, port: int
+    tmp_path: Path, outbound: Outbound, service: Service, port: int
 ) -> None:
-    pharmacy = HttpPharmacy(f"http://127.0.0.1:{port}", REQUEST_SECRET, session)
+    pharmacy = HttpPharmacy(f"http://127.0.0.1:{port}", REQUEST_SECRET, outbound)
     orders = [order("drug-hold", callback_url=service.url) for _ in range(5)]
     async with sandbox_process(tmp_path, port):
         for placed in orders:

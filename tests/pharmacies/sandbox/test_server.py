@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from case_orders.outbound import Outbound
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.protocol import (
     Accepted,
@@ -23,17 +24,17 @@ from case_orders.pharmacies.protocol import (
 )
 from case_orders.pharmacies.signing import sign_request
 from case_orders.signing_secrets import new_secret
-from tests.pharmacies.conftest import REQUEST_SECRET, Service, book_of, looked_up_as
+from tests.pharmacies.conftest import REQUEST_SECRET, Service, book_of, get, looked_up_as
 from tests.pharmacies.orders import item, order
 
 ALL_STATES = ["ACKNOWLEDGED", "FILLING", "READY", "SHIPPED", "COMPLETED"]
 
 
 async def fetched(pharmacy: HttpPharmacy, document: dict[str, str]) -> bytes:
-    async with pharmacy.session.get(document["url"], headers=pharmacy.document_headers(document["url"])) as answer:
-        assert answer.status == 200
-        assert answer.content_type == "application/pdf"
-        return await answer.read()
+    answer = await get(pharmacy, document["url"], pharmacy.document_headers(document["url"]))
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/pdf"
+    return answer.body
 
 
 async def test_an_order_goes_through_every_state_and_reports_each(pharmacy: HttpPharmacy, service: Service) -> None:
@@ -103,8 +104,8 @@ async def test_another_order_under_the_same_id_conflicts(pharmacy: HttpPharmacy,
         await pharmacy.submit(placed | {"diagnosis": "Another"})
 
 
-async def test_a_request_with_another_signature_is_turned_away(sandbox: str, session: aiohttp.ClientSession) -> None:
-    stranger = HttpPharmacy(sandbox, new_secret(), session)
+async def test_a_request_with_another_signature_is_turned_away(sandbox: str, outbound: Outbound) -> None:
+    stranger = HttpPharmacy(sandbox, new_secret(), outbound)
     for call in (
         stranger.submit(order()),
         stranger.look_up(order()["orderId"]),
@@ -112,8 +113,7 @@ async def test_a_request_with_another_signature_is_turned_away(sandbox: str, ses
     ):
         with pytest.raises(PharmacyUnavailable, match="401"):
             await call
-    async with session.get(f"{sandbox}/documents/{order()['orderId']}/prescription") as answer:
-        assert answer.status == 401
+    assert (await get(stranger, f"{sandbox}/documents/{order()['orderId']}/prescription")).status == 401
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"orderId": "1"}'])
@@ -123,12 +123,12 @@ async def test_a_body_that_is_no_order_is_refused(sandbox: str, session: aiohttp
         assert answer.status == 400
 
 
-async def test_an_order_under_another_key_is_refused(sandbox: str, session: aiohttp.ClientSession) -> None:
+async def test_an_order_under_another_key_is_refused(sandbox: str, outbound: Outbound) -> None:
     class Careless(HttpPharmacy):
         async def submit(self, order: Any) -> Any:
             return await self._call("POST", "/orders", order, key="another")
 
-    assert (await Careless(sandbox, REQUEST_SECRET, session).submit(order())).status == 400
+    assert (await Careless(sandbox, REQUEST_SECRET, outbound).submit(order())).status == 400
 
 
 async def test_an_unknown_order_is_not_known(pharmacy: HttpPharmacy) -> None:
@@ -332,5 +332,4 @@ class TestDocuments:
         report = await self.acknowledged(pharmacy, service, "drug-no-document")
         assert "documents" not in report
         url = f"{pharmacy.base_url}/documents/{report['orderId']}/prescription"
-        async with pharmacy.session.get(url, headers=pharmacy.document_headers(url)) as answer:
-            assert answer.status == 404
+        assert (await get(pharmacy, url, pharmacy.document_headers(url))).status == 404
