@@ -7,9 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from case_orders import durable
-from case_orders.settings import Settings
+from case_orders.settings import SHORTEST_SECRET, Settings
 
 VALID_FOR = timedelta(minutes=15)
+
+
+class SecretUnusable(Exception):
+    """There is no secret to sign with; the text says what to do."""
 
 
 class Links:
@@ -21,6 +25,7 @@ class Links:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Links":
+        """Raises `SecretUnusable` if the file of the secret holds one that can be guessed."""
         if settings.link_secret is not None:
             return cls(settings.link_secret.get_secret_value().encode(), settings.public_url)
         return cls(_secret_file(settings.data_dir / "link-secret"), settings.public_url)
@@ -43,4 +48,7 @@ def _secret_file(path: Path) -> bytes:
     """The secret in a file that only its owner reads; made by whichever process comes first."""
     durable.make_directory(path.parent)
     durable.create(path, secrets.token_hex(32).encode())
-    return path.read_bytes()
+    secret = path.read_bytes()
+    if len(secret.strip()) < SHORTEST_SECRET:
+        raise SecretUnusable(f"The file {path.name} must hold at least {SHORTEST_SECRET} characters.")
+    return secret

@@ -37,6 +37,9 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
         settings = _at_port(settings, listener.getsockname()[1], demo=demo)
         _install_keys(settings)
         database = Database(settings.database_url, settings.write_queue)
+        if demo:  # before anything is changed in it
+            with database.snapshot() as session:
+                rows.require_alone(session)
         migrations.upgrade(database.engine)
         async with AsyncExitStack() as children:
             if demo:
@@ -76,7 +79,6 @@ def _at_port(settings: Settings, port: int, *, demo: bool) -> Settings:
 async def _start_demo(children: AsyncExitStack, settings: Settings, database: Database) -> None:
     """A sandbox pharmacy as a child, and the rows of the demonstration with the way to it."""
     with database.transaction() as session:
-        rows.require_alone(session)
         known = rows.connection(session)
         url = known.base_url if known else f"http://127.0.0.1:{free_port()}"
         request_secret = known.request_secret if known else new_secret()

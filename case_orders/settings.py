@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+SHORTEST_SECRET = 32
+"""Characters of the shortest secret that is taken; of hexadecimal ones so many hold 128 bits."""
+
 
 def _default_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "case-orders"
@@ -35,7 +38,7 @@ class Settings(BaseSettings):
 
     outbound_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Networks that are not public and may be called all the same, separated by commas; for development."""
-    link_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    link_secret: Annotated[SecretStr, Field(min_length=SHORTEST_SECRET)] | None = None
     """Signs document links. Without it a key file is made in the data directory; hosts must share one."""
 
     encryption_keys: SecretStr | None = None

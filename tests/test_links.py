@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from case_orders.db import new_id, now
-from case_orders.links import VALID_FOR, Links
+from case_orders.links import VALID_FOR, Links, SecretUnusable
 from case_orders.settings import Settings
 
 SECRET = "a secret of thirty-two characters"
@@ -58,6 +58,13 @@ def test_the_secret_of_the_settings_signs(tmp_path: Path) -> None:
 def test_a_secret_that_can_be_guessed_is_refused(secret: str) -> None:
     with pytest.raises(ValidationError):
         Settings(link_secret=SecretStr(secret))
+
+
+@pytest.mark.parametrize("secret", ["", "guessed\n", f"{'x' * 31}\n"])
+def test_a_file_with_a_secret_that_can_be_guessed_is_refused(tmp_path: Path, secret: str) -> None:
+    (tmp_path / "link-secret").write_text(secret)
+    with pytest.raises(SecretUnusable, match="at least 32 characters"):
+        Links.from_settings(Settings(data_dir=tmp_path))
 
 
 def test_without_one_a_secret_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from case_orders.cli.database import load_settings, open_database, open_store, r
 from case_orders.db import UNAVAILABLE
 from case_orders.demo.rows import NotADemonstration
 from case_orders.keyring import KeysUnusable
+from case_orders.links import SecretUnusable
 
 OTHER_VERSION = "The database is of another version of case-orders."
 
@@ -57,7 +58,7 @@ def _start_failures_in_words() -> Iterator[None]:
     """What keeps a process from starting, as a sentence instead of a traceback."""
     try:
         yield
-    except KeysUnusable as reason:
+    except (KeysUnusable, SecretUnusable) as reason:
         console.fail(str(reason))
     except CommandError:
         console.fail(OTHER_VERSION, Exit.UNAVAILABLE)

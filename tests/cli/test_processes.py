@@ -163,6 +163,23 @@ def test_the_demonstration_is_not_put_into_a_database_of_others(
 
 
 @pytest.mark.usefixtures("_logs_as_they_are")
+def test_the_demonstration_refuses_a_database_of_others_before_it_migrates_it(
+    run: Run, organization: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = data_dir / "case-orders.db"
+    monkeypatch.setenv("CASE_ORDERS_DATABASE_URL", f"sqlite:///{path}")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "other organizations" in run("serve", "--demo", "--port", "0", code=1).stderr
+
+
+@pytest.mark.usefixtures("_logs_as_they_are")
+def test_serving_under_a_secret_that_can_be_guessed_is_refused_in_a_sentence(run: Run, data_dir: Path) -> None:
+    (data_dir / "link-secret").write_text("guessed")
+    assert "link-secret must hold at least 32 characters" in run("serve", "--port", "0", "--no-worker", code=1).stderr
+
+
+@pytest.mark.usefixtures("_logs_as_they_are")
 def test_serving_a_database_of_another_version_says_so_in_a_sentence(run: Run, data_dir: Path) -> None:
     with sqlite3.connect(data_dir / "case-orders.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
