@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def pages() -> Iterator[Path]:
     """Every page that is meant for readers."""
-    yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))
+    yield from (ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))
     yield from sorted((ROOT / "docs").rglob("*.md"))
 
 
