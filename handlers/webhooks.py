@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 from case_orders.auth import Caller
 from case_orders.db import now
 from case_orders.envelope import JSON, Answer, accepted, created, no_content, ok, page
-from case_orders.errors import Conflict, Invalid, Problem
+from case_orders.errors import Conflict, Forbidden, Invalid, Problem
 from case_orders.outbound import Blocked, Outbound
 from case_orders.signing_secrets import new_secret
 from case_orders.webhooks import events
@@ -27,6 +27,7 @@ def list_webhooks(session: Session, caller: Caller, limit: int, cursor: str | No
 
 def create_webhook(session: Session, caller: Caller, body: JSON, outbound: Outbound) -> Answer:
     _require_reachable(outbound, body["url"])
+    _require_scopes(caller, body.get("dataMode"), body.get("documentMode"))
     _require_room(session, caller)
     webhook = Webhook(
         organization_id=caller.organization_id,
@@ -40,6 +41,14 @@ def create_webhook(session: Session, caller: Caller, body: JSON, outbound: Outbo
     session.add(webhook)
     location = f"/webhooks/{webhook.id}"
     return created("Webhook created successfully", location, webhook=webhook.as_json(), secret=webhook.secret)
+
+
+def _require_scopes(caller: Caller, data_mode: str | None, document_mode: str | None) -> None:
+    """Whoever says where messages go must be allowed to read what they hold, or a webhook would be a way around."""
+    needed = {"FULL": "orders:read", "URL": "documents:read", "BASE64": "documents:read"}
+    for scope in (needed.get(mode or "") for mode in (data_mode, document_mode)):
+        if scope is not None and scope not in caller.scopes:
+            raise Forbidden(f"API key lacks the scope {scope}", "insufficient_scope")
 
 
 def _require_room(session: Session, caller: Caller) -> None:
@@ -73,6 +82,8 @@ def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON
     columns = {"dataMode": "data_mode", "documentMode": "document_mode"}
     for name, value in body.items():
         setattr(webhook, columns.get(name, name), value)
+    if body.keys() & {"url", *columns}:
+        _require_scopes(caller, webhook.data_mode, webhook.document_mode)
     session.add(webhook)
     return ok("Webhook updated successfully", webhook=webhook.as_json())
 

@@ -1,5 +1,6 @@
 """What people and tools read: Swagger UI at /docs, Redoc at /reference and the contract itself at /openapi.yaml."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,17 @@ _PICTURE, _NO_PICTURE = b"https://cdn.redoc.ly/redoc/logo-mini.svg", b"data:,"
 _REFERENCE_HEADERS = _HEADERS | {"Content-Security-Policy": _POLICY + "; worker-src blob:"}
 
 
+# What /docs is made of. The bundle has pages of its own too, which would be served without our policy.
+_ASSETS = frozenset({"favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css"})
+
+
+class _Assets(StaticFiles):
+    """The files of `_ASSETS` and no others."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        return super().lookup_path(path) if path in _ASSETS else ("", None)
+
+
 def _page(content: bytes, media_type: str, headers: Mapping[str, str] = _HEADERS) -> Callable[[Request], Response]:
     return lambda _request: Response(content, media_type=media_type, headers=headers)
 
@@ -49,7 +61,7 @@ def routes() -> Any:
             Route("/docs", _page(html, "text/html")),
             Route("/docs/page.css", _page(css, "text/css")),
             Route("/docs/start.js", _page(script, "text/javascript")),
-            Mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path)),
+            Mount("/docs/assets", _Assets(directory=swagger_ui_bundle.swagger_ui_path)),
             Route("/reference", _page(reference, "text/html", _REFERENCE_HEADERS)),
             Route("/reference/assets/redoc.standalone.js", _page(redoc, "text/javascript")),
             Mount("/reference/assets", StaticFiles(directory=REDOC)),

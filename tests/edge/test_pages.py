@@ -59,3 +59,8 @@ def test_the_pages_are_guarded(service: Service, path: str) -> None:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["server"] is None
+
+
+@pytest.mark.parametrize("name", ["index.html", "oauth2-redirect.html", "swagger-initializer.js", "", "../docs/assets"])
+def test_what_else_swagger_ui_brings_is_not_served(service: Service, name: str) -> None:
+    assert service.request("GET", f"/docs/assets/{name}").status == 404

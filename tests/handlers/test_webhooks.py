@@ -23,6 +23,7 @@ from tests.handlers.steps import placed, problems
 from tests.support.contract_client import ContractClient
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.world import Tenant, populate
+from tests.test_auth import a_key
 
 URL = "https://hooks.example.com/orders"
 EVENTS = ["ORDER_CREATED", "ORDER_STATUS_CHANGED"]
@@ -67,6 +68,31 @@ async def test_a_secret_is_shown_once_only(api: ContractClient) -> None:
     assert one.json()["data"]["webhook"] == data["webhook"]
     assert many.json()["data"]["webhooks"] == [data["webhook"]]
     assert data["secret"] not in one.text + many.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "scope"),
+    [
+        ({"dataMode": "FULL"}, "orders:read"),
+        ({"documentMode": "URL"}, "documents:read"),
+        ({"documentMode": "BASE64"}, "documents:read"),
+    ],
+)
+async def test_a_webhook_is_no_way_around_the_scopes_of_a_key(
+    api: ContractClient, us: Tenant, database: Database, mode: dict[str, str], scope: str
+) -> None:
+    full, sparing = await create(api, **mode), await create(api)
+    api.headers["cv-api-key"] = a_key(database, us, scopes=SCOPES - {scope})
+    refused = [
+        await api.post("/webhooks", json={"url": URL, "events": EVENTS} | mode),
+        await api.patch(f"/webhooks/{sparing['webhook']['id']}", json=mode),
+        await api.patch(f"/webhooks/{full['webhook']['id']}", json={"url": "https://elsewhere.example.com/"}),
+    ]
+    words = f"API key lacks the scope {scope}"
+    assert [(answer.status_code, answer.json()["error"]) for answer in refused] == [(403, words)] * 3
+    assert row(database, full["webhook"]["id"]).url == URL
+    allowed = await api.patch(f"/webhooks/{full['webhook']['id']}", json={"active": False})
+    assert allowed.status_code == 200
 
 
 async def test_webhooks_are_listed_the_oldest_first(api: ContractClient) -> None:
