@@ -10,8 +10,10 @@ from case_orders.dispatch import Dispatcher
 from case_orders.documents import DocumentStore
 from case_orders.edge import routing
 from case_orders.edge.exchange import ASGIApp
+from case_orders.edge.rates import FailedKeys, Rates, SharedCounts
 from case_orders.links import Links
 from case_orders.outbound import Outbound
+from case_orders.rate import Rate
 from case_orders.settings import Settings
 
 
@@ -24,14 +26,29 @@ def create_app(settings: Settings, database: Database) -> ASGIApp:
         "outbound": outbound,
     }
 
+    shared_counts = _shared_counts(settings)
+
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         async with outbound:
             yield
+        if shared_counts:
+            await shared_counts.close()
 
     return routing.build(
         authenticate=Callers(database).authenticate,
         bind=Dispatcher(database, provided).bind,
         lifespan=lifespan,
         body_seconds=settings.body_seconds,
+        rates=Rates(Rate.parse(settings.rate_per_key), Rate.parse(settings.rate_per_organization), shared_counts),
+        failed_keys=FailedKeys(Rate.parse(settings.rate_failed_keys)),
+        cors_origins=settings.cors_origins,
     )
+
+
+def _shared_counts(settings: Settings) -> SharedCounts | None:
+    if settings.rate_store is None:
+        return None
+    from case_orders.edge.redis_counts import RedisCounts  # its client is installed only where it is used
+
+    return RedisCounts(settings.rate_store.get_secret_value())

@@ -96,6 +96,12 @@ class UnsupportedMediaType(Refusal):
     status, message = 415, "Unsupported media type"
 
 
+class TooManyRequests(Refusal):
+    """Somebody asks more often than agreed."""
+
+    status, message = 429, "Too many requests"
+
+
 class InternalError(Refusal):
     """The service failed."""
 

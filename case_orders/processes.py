@@ -23,11 +23,13 @@ _STOP_WITHIN_SECONDS = 15
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment that gives a child the same settings."""
-    values = settings.model_dump() | {"outbound_allow": ",".join(settings.outbound_allow)}
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
     return {f"CASE_ORDERS_{name.upper()}": _plain(value) for name, value in values.items() if value is not None}
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 

@@ -49,7 +49,7 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
                     rows.withdraw(session)
             for _ in range(workers):
                 await children.enter_async_context(child(["worker"], environment(settings)))
-            server = make_server(create_app(settings, database), settings.head_seconds)
+            server = make_server(create_app(settings, database), settings.head_seconds, settings.trusted_proxies)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             log.info("serving", url=settings.public_url)
             await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,9 @@
 """Everything that an operator can set, read from the environment: `CASE_ORDERS_` and the name in capitals."""
 
 import os
+import re
 from contextlib import suppress
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +12,11 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
+
+from case_orders.rate import Rate
+
+# RFC 6454, as browsers send it: in lower case, and without a port that is the scheme's own.
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:]+\](:[0-9]+)?", re.ASCII)
 
 SHORTEST_SECRET = 32
 """Characters of the shortest secret that is taken; of hexadecimal ones so many hold 128 bits."""
@@ -52,6 +59,19 @@ class Settings(BaseSettings):
     write_queue: int = Field(default=1000, ge=1)
     """How many writes may wait for the database, and how many reads; one more is answered with 503."""
 
+    rate_per_key: str = "6000/10 seconds"
+    """How many requests one API key may make in how much time; empty for any number, like the next two."""
+    rate_per_organization: str = "12000/10 seconds"
+    """How many requests all keys of an organization may make together."""
+    rate_failed_keys: str = "60/minute"
+    """How many keys that are not valid an address may send before they are refused unseen."""
+    rate_store: SecretStr | None = None
+    """`redis://HOST:PORT/DB`, where several API processes count requests together; without it each counts its own."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
+    """Proxies, by address or network and separated by commas, whose X-Forwarded-For names the client."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins, separated by commas, whose pages may call the API from a browser."""
+
     worker_concurrency: int = Field(default=32, ge=1)
     """How many jobs a worker has under way at once."""
     worker_per_destination: int = Field(default=8, ge=1)
@@ -74,12 +94,36 @@ class Settings(BaseSettings):
                 return url
         raise ValueError("it must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
 
-    @field_validator("outbound_allow", mode="before")
+    @field_validator("rate_per_key", "rate_per_organization", "rate_failed_keys")
+    @classmethod
+    def _is_rate(cls, text: str) -> str:
+        Rate.parse(text)
+        return text
+
+    @field_validator("rate_store")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("it must be redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://PATH")
+        if find_spec("redis") is None:
+            raise ValueError("it needs the client of Redis: pip install 'case-orders[redis]'")
+        return url
+
+    @field_validator("outbound_allow", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("outbound_allow")
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if all(_ORIGIN.fullmatch(origin) for origin in origins):
+            return origins
+        raise ValueError("each must be an origin such as https://app.example.com, without a path")
+
+    @field_validator("outbound_allow", "trusted_proxies")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         try:

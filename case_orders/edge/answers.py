@@ -6,11 +6,9 @@ from typing import Any
 
 import orjson
 
-from case_orders.edge.exchange import Send
+from case_orders.edge.exchange import Headers, Send
 from case_orders.envelope import Answer, Download, failure
 from case_orders.errors import Refusal
-
-Headers = list[tuple[bytes, bytes]]
 
 
 def rfc3339(moment: datetime) -> str:
@@ -60,7 +58,6 @@ async def send_download(send: Send, download: Download) -> None:
         "Content-Length": str(len(content)),
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
     }
     await send({"type": "http.response.start", "status": 200, "headers": _wire(headers)})
     await send({"type": "http.response.body", "body": content})

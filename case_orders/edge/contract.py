@@ -59,6 +59,13 @@ def resolved() -> dict[str, Any]:
 
 
 @cache
+def key_header() -> str:
+    """The request header that carries an API key, in lower case."""
+    name: str = document()["components"]["securitySchemes"]["ApiKey"]["name"]
+    return name.lower()
+
+
+@cache
 def component(name: str) -> Schema:
     """A named schema of the contract, for what reaches us by another way than a request."""
     return Schema(resolved()["components"]["schemas"][name])

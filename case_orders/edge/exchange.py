@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+Headers = list[tuple[bytes, bytes]]
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,7 +29,11 @@ class Caller(Protocol):
 
 @dataclass(slots=True)
 class Exchange:
-    """`arguments` are the handler's, by the contract's names in snake case; `records` are the ids of the path."""
+    """What is known of one request.
+
+    `arguments` are the handler's, by the contract's names in snake case; `records` are the ids of the path;
+    `answer_headers` go with whatever answer it gets.
+    """
 
     request_id: str
     operation_id: str = "none"
@@ -37,10 +42,12 @@ class Exchange:
     records: dict[str, str] = field(default_factory=dict)
     body: Any = None
     raw_body: bytes = b""
+    answer_headers: Headers = field(default_factory=list)
 
     @classmethod
     def begin(cls, scope: Scope, request_id: str) -> "Exchange":
         exchange = cls(request_id)
+        exchange.answer_headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
         scope[_KEY] = exchange
         return exchange
 

@@ -13,7 +13,7 @@ from case_orders.db import UNAVAILABLE, Busy, Uncertain, new_id
 from case_orders.edge import contract
 from case_orders.edge.answers import send_failure
 from case_orders.edge.body import Disconnected
-from case_orders.edge.exchange import ASGIApp, Exchange, Message, Receive, Scope, Send, header
+from case_orders.edge.exchange import ASGIApp, Exchange, Headers, Message, Receive, Scope, Send, header
 from case_orders.errors import (
     InternalError,
     MethodNotAllowed,
@@ -44,7 +44,7 @@ class Failures:
         scope["app"] = self  # so that Starlette raises a 405 instead of answering in plain text
         exchange = Exchange.begin(scope, _request_id(scope))
         started = time.perf_counter()
-        response = _Response(send, exchange.request_id)
+        response = _Response(send, exchange.answer_headers)
         code = None
         try:
             await self.app(scope, receive, response.send)
@@ -96,17 +96,17 @@ def _log(exchange: Exchange, method: str, status: int, code: str | None, started
 
 
 class _Response:
-    """Remembers the status and puts the request's id on the answer."""
+    """Remembers the status and adds the headers that every answer to the request has."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, headers: Headers) -> None:
         self._send = send
-        self._request_id = request_id.encode()
+        self._headers = headers
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
+            message["headers"] = [*message.get("headers", ()), *self._headers]
         await self._send(message)
 
 

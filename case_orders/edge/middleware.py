@@ -16,6 +16,7 @@ from case_orders.edge import contract
 from case_orders.edge.answers import send_answer, send_download
 from case_orders.edge.exchange import ASGIApp, Caller, Exchange, Receive, Scope, Send, header_values
 from case_orders.edge.parameters import Parameters
+from case_orders.edge.rates import FailedKeys, Rates
 from case_orders.edge.schema import Schema
 from case_orders.envelope import Answer, Download
 from case_orders.errors import Forbidden, Invalid, Problem, Unauthorized
@@ -48,12 +49,17 @@ class _Stage(RoutedMiddleware[Any], ABC):
 
 
 class Authentication(_Stage):
-    """Who asks, and whether they may. Denies by default: an operation names its scope or says it needs no key."""
+    """Who asks, whether they may, and whether not too often.
 
-    def __init__(self, app: ASGIApp, authenticate: Authenticate) -> None:
+    Denies by default: an operation names its scope or says it needs no key.
+    """
+
+    def __init__(self, app: ASGIApp, authenticate: Authenticate, rates: Rates, failed_keys: FailedKeys) -> None:
         super().__init__(app)
         self.authenticate = authenticate
-        self.key_header = contract.resolved()["components"]["securitySchemes"]["ApiKey"]["name"].lower()
+        self.rates = rates
+        self.failed_keys = failed_keys
+        self.key_header = contract.key_header()
 
     def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
         if not operation.needs_key:
@@ -63,8 +69,9 @@ class Authentication(_Stage):
             exchange = Exchange.of(scope)
             exchange.operation_id = operation.id
             try:
-                exchange.caller = await self.authenticate(self._key(scope))
-                if operation.scope not in exchange.caller.scopes:
+                caller = exchange.caller = await self._caller(scope)
+                await self.rates.charge(exchange, caller)
+                if operation.scope not in caller.scopes:
                     raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
                 await next_app(scope, receive, send)
             except Unauthorized as refusal:
@@ -79,6 +86,11 @@ class Authentication(_Stage):
             await next_app(scope, receive, send)
 
         return named
+
+    async def _caller(self, scope: Scope) -> Caller:
+        key = self._key(scope)
+        with self.failed_keys.attempt(scope, key):
+            return await self.authenticate(key)
 
     def _key(self, scope: Scope) -> str:
         keys = list(header_values(scope, self.key_header))

@@ -26,7 +26,6 @@ _POLICY = (
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 # Redoc decorates its maker's name with a picture from elsewhere, which the policy would refuse aloud; an empty one it
 # leaves out by itself.

@@ -1,7 +1,7 @@
 """Connexion, told where the contract's operations lie and which function handles each."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from functools import partial
@@ -14,10 +14,12 @@ from connexion.operations import AbstractOperation
 from connexion.resolver import Resolver
 
 from case_orders.edge import contract, pages
+from case_orders.edge.browsers import CrossOrigin
 from case_orders.edge.exchange import ASGIApp
 from case_orders.edge.failures import Failures
 from case_orders.edge.middleware import Authenticate, Authentication, Bind, Handling, Validation
 from case_orders.edge.parameters import snake_case
+from case_orders.edge.rates import FailedKeys, Rates
 
 # The second is the source document's own example; it stays for clients written from it.
 BASES = ("/api/v1", "/api")
@@ -54,17 +56,22 @@ def build(
     bind: Bind,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
     body_seconds: float,
+    rates: Rates,
+    failed_keys: FailedKeys,
+    cors_origins: Sequence[str],
 ) -> ASGIApp:
     """The ASGI application."""
+    cross_origin = [partial(CrossOrigin, origins=cors_origins)] if cors_origins else []
     app = ConnexionMiddleware(
         pages.routes(),
         import_name=__name__,
         lifespan=lifespan,
         resolver=_ByTag(),
         middlewares=[
+            *cross_origin,
             partial(Failures, bases=BASES),
             _StrictRouting,
-            partial(Authentication, authenticate=authenticate),
+            partial(Authentication, authenticate=authenticate, rates=rates, failed_keys=failed_keys),
             partial(Validation, body_seconds=body_seconds),
             partial(Handling, bind=bind),
             LifespanMiddleware,

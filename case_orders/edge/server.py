@@ -1,9 +1,9 @@
-"""uvicorn, with patience for no one: a connection that sends no request head in time is cut."""
+"""uvicorn, with patience for no one: who sends no request head in time, or does not read the answer, is cut off."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -17,6 +17,8 @@ from case_orders.errors import Invalid
 
 # A head that is still not whole after so many bytes is cut off.
 MAX_HEAD_BYTES = 64 * 1024
+# Less of an answer read than this, in the time that a head may take, is not reading.
+MIN_READ_BYTES = 16 * 1024
 
 
 class Server(uvicorn.Server):
@@ -27,11 +29,17 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: ASGIApp, head_seconds: float) -> Server:
-    """A server for `app`; a request's head must arrive within `head_seconds`, from the connection's start on."""
+def make_server(app: ASGIApp, head_seconds: float, trusted_proxies: Sequence[str] = ()) -> Server:
+    """A server for `app`; a request's head must arrive within `head_seconds`, from the connection's start on.
+
+    An answer must be read, too: at least 16 KiB of it within the same time. What a trusted proxy says of its client is
+    believed.
+    """
     config = uvicorn.Config(
         app,
-        http=_with_head_deadline(head_seconds),
+        http=_with_deadlines(head_seconds),
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -43,21 +51,45 @@ def make_server(app: ASGIApp, head_seconds: float) -> Server:
 
 
 class _Impatient(HttpToolsProtocol):
-    """uvicorn itself waits forever for slow heads and for sockets that say nothing, and takes heads of any length."""
+    """uvicorn itself waits forever for slow heads, silent sockets and slow readers, and takes heads of any length."""
 
-    head_seconds: float
+    seconds: float
     _deadline: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
 
     def _arm(self) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(self.head_seconds, self.transport.abort)
+        self._deadline = self.loop.call_later(self.seconds, self.transport.abort)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reading()
+
+    def resume_writing(self) -> None:
+        self._unwatch_reading()
+        super().resume_writing()
+
+    def _watch_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self.seconds, self._judge_reading, unread)
+
+    def _unwatch_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _judge_reading(self, unread_before: int) -> None:
+        if unread_before - self.transport.get_write_buffer_size() < MIN_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_reading()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -84,8 +116,18 @@ class _Impatient(HttpToolsProtocol):
         self._disarm()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing() and self in self.connections:
+            self._arm()  # closing waits until all is read, however long that takes
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._arm()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._unwatch_reading()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -93,8 +135,8 @@ class _Impatient(HttpToolsProtocol):
         self.transport.close()
 
 
-def _with_head_deadline(seconds: float) -> type[asyncio.Protocol]:
-    return type("Impatient", (_Impatient,), {"head_seconds": seconds})
+def _with_deadlines(seconds: float) -> type[asyncio.Protocol]:
+    return type("Impatient", (_Impatient,), {"seconds": seconds})
 
 
 def _malformed() -> bytes:
@@ -106,6 +148,8 @@ def _malformed() -> bytes:
         "content-type: application/json",
         f"content-length: {len(body)}",
         f"x-request-id: {request_id}",
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
         "connection: close",
     )
     return "\r\n".join([*head, "", ""]).encode() + body

@@ -192,7 +192,7 @@ def operations_document_every_answer(spec: Spec) -> Faults:
     for name, _, operation in operations(spec):
         expected = {"400", "500"}
         if operation.get("security") != []:
-            expected |= {"401", "403"}
+            expected |= {"401", "403", "429"}
         if "requestBody" in operation:
             expected |= {"408", "413", "415"}
         if operation.get("operationId") != "getLiveness":
@@ -228,3 +228,13 @@ def every_answer_carries_the_request_id(spec: Spec) -> Faults:
         for status, response in operation["responses"].items():
             if "X-Request-Id" not in follow(spec, response).get("headers", {}):
                 yield f"{name} {status}: X-Request-Id is missing"
+
+
+@rule
+def answers_to_a_key_tell_its_rates(spec: Spec) -> Faults:
+    for name, _, operation in operations(spec):
+        if operation.get("security") != []:
+            for status, response in operation["responses"].items():
+                told = {"RateLimit", "RateLimit-Policy"} <= set(follow(spec, response).get("headers", {}))
+                if told != (status != "401"):
+                    yield f"{name} {status}: RateLimit or RateLimit-Policy is missing, or must not be there"

@@ -153,7 +153,7 @@ ADDITIONS: list[tuple[str, Any]] = [
     ("/components/parameters/Limit/schema/maximum", 200),
     ("/paths/~1livez/get/parameters", [{"name": "verbose", "in": "query", "schema": {"type": "boolean"}}]),
     ("/paths/~1drugs/get/x-required-scope", REMOVED),
-    ("/paths/~1drugs/get/responses/429", {"description": "Too many requests."}),
+    ("/paths/~1drugs/get/responses/410", {"description": "Gone."}),
     ("/components/responses/NotFound/headers/Retry-After", {"schema": {"type": "integer"}}),
     ("/components/responses/DocumentContent/content/image~1png", {"schema": {"type": "string"}}),
     (f"{CALLBACK}/responses/202", {"description": "Received."}),

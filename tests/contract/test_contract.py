@@ -22,6 +22,7 @@ from tests.support.orders import documented
 
 SCHEMAS = contract.document()["components"]["schemas"]
 REMOVED = object()
+RATES: dict[str, Any] = {"RateLimit": {}, "RateLimit-Policy": {}}
 
 # Each rule, a place in the contract, and what breaks the rule when it stands there.
 FAULTS = [
@@ -79,6 +80,7 @@ FAULTS = [
     ("operations_are_named_tagged_and_explained", "/paths/~1drugs/get/summary", REMOVED),
     ("operations_document_every_answer", "/paths/~1drugs/get/responses/400", REMOVED),
     ("operations_document_every_answer", "/paths/~1drugs/get/responses/401", REMOVED),
+    ("operations_document_every_answer", "/paths/~1drugs/get/responses/429", REMOVED),
     ("operations_document_every_answer", "/paths/~1drugs/get/responses/503", REMOVED),
     ("operations_document_every_answer", "/paths/~1drugs/get/responses/200", REMOVED),
     ("operations_document_every_answer", "/paths/~1cases/post/responses/415", REMOVED),
@@ -91,6 +93,8 @@ FAULTS = [
     ),
     ("every_error_shows_an_example_of_its_own_status", "/components/examples/NotFound/value/status", 400),
     ("every_answer_carries_the_request_id", "/components/responses/NotFound/headers", REMOVED),
+    ("answers_to_a_key_tell_its_rates", "/components/responses/NotFound/headers/RateLimit", REMOVED),
+    ("answers_to_a_key_tell_its_rates", "/paths/~1drugs/get/responses/401", {"description": "x", "headers": RATES}),
 ]
 
 

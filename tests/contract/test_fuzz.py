@@ -56,7 +56,7 @@ application = Application()
 
 @pytest.fixture(scope="module", autouse=True)
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    application.world = World.create(Settings(data_dir=tmp_path_factory.mktemp("fuzz")), KEY)
+    application.world = World.create(Settings(data_dir=tmp_path_factory.mktemp("fuzz"), rate_failed_keys=""), KEY)
     yield
     application.world.database.dispose()
 
