@@ -73,9 +73,8 @@ class Quota:
         """Until the window ends; at least 1."""
         return max(1, math.ceil((self.window + 1) * self.rate.seconds - now))
 
-    def refusal(self, subject: str, code: str, now: float) -> TooManyRequests:
-        words = f"{subject} in {self.rate.seconds} seconds; wait as long as Retry-After says"
-        return TooManyRequests(words, code, headers={"Retry-After": str(self.seconds_left(now))})
+    def retry_after(self, now: float) -> dict[str, str]:
+        return {"Retry-After": str(self.seconds_left(now))}
 
 
 class Rates:
@@ -106,8 +105,8 @@ class Rates:
         left = (f'"{quota.name}";r={quota.left(who)};t={quota.seconds_left(now)}' for quota, who in asked)
         exchange.answer_headers += [self._policy, (b"ratelimit", ", ".join(left).encode())]
         if exceeded:
-            subject = f"The {exceeded.name} may make {exceeded.rate.amount} requests"
-            raise exceeded.refusal(subject, "rate_limited", now)
+            words = f"The {exceeded.name} may make {exceeded.rate.amount} requests in {exceeded.rate.seconds} seconds"
+            raise TooManyRequests(words, "rate_limited", headers=exceeded.retry_after(now))
 
     async def _exceeded_together(self, shared: SharedCounts, asked: Sequence[tuple[Quota, str]]) -> Quota | None:
         """The first quota that all processes together have used up. While the shared counts are away, none."""
@@ -159,8 +158,8 @@ class FailedKeys:
         now = time.time()
         quota.turn(now)
         if not quota.take(address):
-            subject = f"Your address may send {quota.rate.amount} keys that are not valid"
-            raise quota.refusal(subject, "too_many_failed_keys", now)
+            words = f"Your address may send {quota.rate.amount} keys that are not valid in {quota.rate.seconds} seconds"
+            raise TooManyRequests(words, "too_many_failed_keys", headers=quota.retry_after(now))
 
 
 def network_of(scope: Scope) -> str:

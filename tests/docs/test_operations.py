@@ -49,6 +49,8 @@ def _shown(value: object) -> str:
             return "none"
         case float():
             return f"{value:g}"
+        case tuple():
+            return ",".join(value)
     return str(value)
 
 
