@@ -130,3 +130,16 @@ def test_a_slow_client_holds_nobody_up(impatient: Service) -> None:
     assert impatient.request("GET", "/livez").status == 200
     for connection in silent:
         connection.close()
+
+
+@pytest.mark.parametrize(("trusted", "statuses"), [(("127.0.0.1",), [401, 401]), ((), [401, 429])])
+def test_only_a_trusted_proxy_says_where_a_client_is(
+    settings: Settings, trusted: tuple[str, ...], statuses: list[int]
+) -> None:
+    changed = settings.model_copy(update={"trusted_proxies": trusted, "rate_failed_keys": "1/7 days"})
+    with serving(changed) as service:
+        answers = [
+            service.request("GET", "/api/v1/cases", {"cv-api-key": "unknown", "X-Forwarded-For": client})
+            for client in ("192.0.2.1", "192.0.2.2")
+        ]
+    assert [answer.status for answer in answers] == statuses

@@ -103,7 +103,8 @@ def slow_body(process: Process, connection: socket.socket) -> Callable[[], objec
 
 
 def slow_reader(_process: Process, connection: socket.socket) -> Callable[[], object]:
-    connection.sendall(head("GET", "/docs/assets/swagger-ui-bundle.js", {}))
+    # More than the kernel's own buffers hold: what these take is gone from the service, and costs it nothing.
+    connection.sendall(head("GET", "/docs/assets/swagger-ui-bundle.js", {}) * 10)
     return lambda: connection.recv(1)
 
 

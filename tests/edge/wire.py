@@ -83,7 +83,7 @@ def require_refusal(reply: Reply, *statuses: int) -> str:
 def serving(settings: Settings, head_seconds: float = PATIENCE_SECONDS) -> Iterator[Service]:
     """A service in a thread of its own."""
     database = Database(settings.database_url)
-    server = make_server(create_app(settings, database), head_seconds)
+    server = make_server(create_app(settings, database), head_seconds, settings.trusted_proxies)
 
     async def serve(listener: socket.socket) -> None:
         await server.serve(sockets=[listener])
