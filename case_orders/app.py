@@ -19,7 +19,7 @@ from case_orders.settings import Settings
 
 def create_app(settings: Settings, database: Database) -> ASGIApp:
     """The application on a database, which stays the caller's to close, and the document store of `settings`."""
-    outbound = Outbound(settings.outbound_allow)
+    outbound, callers = Outbound(settings.outbound_allow), Callers(database)
     provided = {
         "documents": DocumentStore.open(settings.document_store),
         "links": Links.from_settings(settings),
@@ -36,8 +36,8 @@ def create_app(settings: Settings, database: Database) -> ASGIApp:
             await shared_counts.close()
 
     return routing.build(
-        authenticate=Callers(database).authenticate,
-        bind=Dispatcher(database, provided).bind,
+        authenticate=callers.authenticate,
+        bind=Dispatcher(database, callers, provided).bind,
         lifespan=lifespan,
         body_seconds=settings.body_seconds,
         rates=Rates(Rate.parse(settings.rate_per_key), Rate.parse(settings.rate_per_organization), shared_counts),

@@ -108,7 +108,7 @@ def _not_valid() -> Unauthorized:
 class Callers:
     """Whom keys stand for, remembered: what is remembered of a key never changes but for its end.
 
-    So whoever acts for a caller asks `require_valid` in the transaction of what is done, and a key that was revoked
+    So whoever acts for a caller has `require_valid` look in the transaction of what is done, and a key that was revoked
     does nothing more, on any process.
     """
 
@@ -128,3 +128,11 @@ class Callers:
                 self._known.clear()
             self._known[mark] = caller
         return caller
+
+    def require_valid(self, session: Session, caller: Caller) -> None:
+        """Raises `Unauthorized`, and forgets the caller, unless its key is still valid."""
+        try:
+            require_valid(session, caller)
+        except Unauthorized:
+            self._known = {mark: known for mark, known in self._known.items() if known.key_id != caller.key_id}
+            raise

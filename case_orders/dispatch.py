@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session
 
 from case_orders import idempotency
-from case_orders.auth import Caller, require_valid
+from case_orders.auth import Caller, Callers
 from case_orders.db import Database
 from case_orders.edge.contract import Operation
 from case_orders.edge.exchange import Exchange
@@ -20,9 +20,10 @@ Handler = Callable[..., Any]
 class Dispatcher:
     """Binds handlers to their operations."""
 
-    def __init__(self, database: Database, provided: Mapping[str, Any]) -> None:
+    def __init__(self, database: Database, callers: Callers, provided: Mapping[str, Any]) -> None:
         """`provided` is what handlers may name beside the request's own arguments."""
         self.database = database
+        self.callers = callers
         self.provided = {"database": database, **provided}
 
     def bind(self, operation: Operation, handler: Handler) -> Callable[[Exchange], Awaitable[Result]]:
@@ -58,7 +59,7 @@ class Dispatcher:
 
             def admitted(session: Session) -> Result:
                 if isinstance(caller, Caller):
-                    require_valid(session, caller)
+                    self.callers.require_valid(session, caller)
                 result: Result = work(session)
                 return result
 
