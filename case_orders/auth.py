@@ -19,6 +19,7 @@ from sqlmodel import Session, select
 from case_orders.db import Database, now
 from case_orders.errors import Unauthorized
 from models import ApiKey
+from models.organizations import is_valid_at
 
 log = structlog.get_logger("case_orders.auth")
 
@@ -90,13 +91,13 @@ def authenticate(session: Session, key: str) -> Caller:
     return caller
 
 
-_KEY = select(ApiKey).where(ApiKey.id == bindparam("id"))
+_END = select(ApiKey.revoked_at, ApiKey.expires_at).where(ApiKey.id == bindparam("id"))
 
 
 def require_valid(session: Session, caller: Caller) -> None:
     """Raises `Unauthorized` unless the caller's key is valid now, as this transaction sees it."""
-    row = session.exec(_KEY, params={"id": caller.key_id}).one_or_none()
-    if row is None or not row.is_valid_at(now()):
+    end = session.exec(_END, params={"id": caller.key_id}).one_or_none()
+    if end is None or not is_valid_at(now(), *end):
         log.warning("key refused", organization=caller.organization_id, key=caller.key_id)
         raise _not_valid()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import bindparam
+from sqlalchemy import and_, bindparam
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -33,8 +33,13 @@ def _problem(path: tuple[str | int, ...], words: str, code: str) -> Problem:
 
 
 # Built once: to build a statement takes longer than to execute it.
-_PHARMACY = select(Pharmacy).where(
-    Pharmacy.organization_id == bindparam("organization"), Pharmacy.code == bindparam("pharmacy")
+_PHARMACY = (
+    select(Organization, Pharmacy)
+    .outerjoin(
+        Pharmacy,
+        and_(col(Pharmacy.organization_id) == col(Organization.id), col(Pharmacy.code) == bindparam("pharmacy")),
+    )
+    .where(Organization.id == bindparam("organization"))
 )
 _DRUGS = select(Drug).where(
     Drug.organization_id == bindparam("organization"), col(Drug.code).in_(bindparam("codes", expanding=True))
@@ -53,14 +58,14 @@ class Prescription:
 
     @classmethod
     def look_up(cls, session: Session, case: Case, asked: JSON) -> "Prescription":
-        organization = session.get_one(Organization, case.organization_id)
-        named = {"organization": organization.id, "pharmacy": asked["pharmacyId"]}
         codes = {item["drugId"] for item in asked["prescriptionItems"]}
-        drugs = session.exec(_DRUGS, params={"organization": organization.id, "codes": list(codes)})
+        named = {"organization": case.organization_id, "pharmacy": asked["pharmacyId"], "codes": list(codes)}
+        organization, pharmacy = session.exec(_PHARMACY, params=named).one()
+        drugs = session.exec(_DRUGS, params=named)
         return cls(
             asked,
             organization,
-            session.exec(_PHARMACY, params=named).one_or_none(),
+            pharmacy,
             {drug.code: drug for drug in drugs},
             asked.get("shippingAddress") or case.patient.get("address"),
         )
