@@ -1,5 +1,6 @@
 """The API as an ASGI application: the contract, the handlers, and what they work with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,13 +18,17 @@ from case_orders.rate import Rate
 from case_orders.settings import Settings
 
 
-def create_app(settings: Settings, database: Database) -> ASGIApp:
-    """The application on a database, which stays the caller's to close, and the document store of `settings`."""
+def create_app(settings: Settings, database: Database, stop: asyncio.Event | None = None) -> ASGIApp:
+    """The application on a database, which stays the caller's to close, and the document store of `settings`.
+
+    Once `stop` is set it says that it is not ready, and answers all the same.
+    """
     outbound, callers = Outbound(settings.outbound_allow), Callers(database)
     provided = {
         "documents": DocumentStore.open(settings.document_store),
         "links": Links.from_settings(settings),
         "outbound": outbound,
+        "stop": stop or asyncio.Event(),
     }
 
     shared_counts = _shared_counts(settings)

@@ -22,7 +22,7 @@ from uuid_utils import uuid7
 
 from case_orders.group_commit import Busy, T, Uncertain, Work, Writer
 
-__all__ = ["UNAVAILABLE", "Busy", "Database", "Uncertain", "UtcDateTime", "new_id", "now"]
+__all__ = ["UNAVAILABLE", "Busy", "Database", "Uncertain", "UtcDateTime", "first_id", "new_id", "now"]
 
 # The database is away or cannot take more: the same work may succeed later.
 UNAVAILABLE = (OperationalError, InterfaceError)
@@ -39,8 +39,14 @@ _POSTGRESQL = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s",
+    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
+    # A host that was cut off must not hold its locks for the two hours that the server would wait for it.
+    " -c idle_in_transaction_session_timeout=10s"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
 }
+
+# Each transaction may get another connection to the server there: what lasts longer is the role's to set.
+_POSTGRESQL_BEHIND_POOLER = {**_POSTGRESQL, "options": "", "prepare_threshold": None}
 
 
 def now() -> datetime:
@@ -51,6 +57,12 @@ def now() -> datetime:
 def new_id() -> str:
     """A UUID whose order is that of its making (version 7, RFC 9562)."""
     return str(uuid7())
+
+
+def first_id(moment: datetime) -> str:
+    """What sorts before every id that is made from `moment` on, and after those made before."""
+    milliseconds = f"{int(moment.timestamp() * 1000):012x}"  # RFC 9562, section 5.7
+    return f"{milliseconds[:8]}-{milliseconds[8:]}"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -72,7 +84,7 @@ class Database:
     """One process's way to the database. Make one, share it, close it."""
 
     def __init__(self, url: str, most_waiting: int = 1000, patience_seconds: float = _PATIENCE_SECONDS) -> None:
-        """`url` is `sqlite:///PATH` or `postgresql://...`.
+        """`url` is `sqlite:///PATH` or `postgresql://...`, with `?pooler=transaction` if a pooler stands before it.
 
         As many writes, and as many reads, may wait as `most_waiting` says, and each of them for `patience_seconds`.
         """
@@ -151,11 +163,12 @@ def _engines(url: str) -> tuple[Engine, Engine]:
         if parsed.database:
             _make_private(Path(parsed.database))
         return _sqlite(url, options, "BEGIN IMMEDIATE"), _sqlite(url, options, "BEGIN", query_only=True)
+    arguments = _POSTGRESQL if parsed.query.get("pooler") != "transaction" else _POSTGRESQL_BEHIND_POOLER
     engine = create_engine(
-        parsed.set(drivername="postgresql+psycopg"),
+        parsed.set(drivername="postgresql+psycopg").difference_update_query(["pooler"]),
         pool_pre_ping=True,
         pool_size=_READERS + 1,
-        connect_args=_POSTGRESQL,
+        connect_args=arguments,
         **options,
     )
     return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import delete
-from sqlmodel import Session, col
+from sqlalchemy import delete, tuple_
+from sqlmodel import Session, col, select
 
 from case_orders.db import now
 from case_orders.edge.answers import to_json
@@ -51,6 +51,10 @@ def once(
     return answer
 
 
-def forget_old(session: Session) -> None:
-    """Drop the answers that need not be kept any longer."""
-    session.connection().execute(delete(IdempotentAnswer).where(col(IdempotentAnswer.created_at) < now() - KEPT_FOR))
+def forget_old(session: Session, most: int) -> int:
+    """Drop up to `most` of the answers that need not be kept any longer; how many there were."""
+    key = (col(IdempotentAnswer.organization_id), col(IdempotentAnswer.operation), col(IdempotentAnswer.key))
+    old = select(*key).where(col(IdempotentAnswer.created_at) < now() - KEPT_FOR).limit(most)
+    keys = session.exec(old.with_for_update(skip_locked=True)).all()
+    session.connection().execute(delete(IdempotentAnswer).where(tuple_(*key).in_(keys)))
+    return len(keys)

@@ -49,10 +49,13 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
                     rows.withdraw(session)
             for _ in range(workers):
                 await children.enter_async_context(child(["worker"], environment(settings)))
-            server = make_server(create_app(settings, database), settings.head_seconds, settings.trusted_proxies)
+            app = create_app(settings, database, stop)
+            server = make_server(app, settings.head_seconds, settings.trusted_proxies)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             log.info("serving", url=settings.public_url)
             await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+            # Balancers see by /readyz that this process leaves, and turn elsewhere before it refuses connections.
+            await asyncio.wait([serving], timeout=settings.drain_seconds)
             server.should_exit = True
             await serving
         await database.close()
@@ -112,7 +115,7 @@ def work(settings: Settings) -> int:
         stop = await stop_requested()
         async with open_worker(settings) as worker:
             log.info("working")
-            await asyncio.gather(worker.run(stop), keep_house(worker.database, stop))
+            await asyncio.gather(worker.run(stop), keep_house(worker.database, settings, stop))
         return 0
 
     return uvloop.run(run())

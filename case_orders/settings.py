@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """How long a request's body may take to arrive."""
     head_seconds: float = Field(default=10, gt=0)
     """How long a request's head may take to arrive, and a connection may be silent before its first request."""
+    drain_seconds: float = Field(default=0, ge=0)
+    """How long the API goes on taking requests after it was told to stop and says that it is not ready."""
     write_queue: int = Field(default=1000, ge=1)
     """How many writes may wait for the database, and how many reads; one more is answered with 503."""
 
@@ -82,6 +84,13 @@ class Settings(BaseSettings):
     """After this time a job whose worker went silent is given to another; longer than any job may take."""
     follow_seconds: float = Field(default=300, gt=0)
     """After this time without a report the pharmacy is asked about an order."""
+
+    keep_deliveries_days: int = Field(default=90, ge=1)
+    """After so many days a webhook message that was received or given up is forgotten, with its attempts."""
+    keep_reports_days: int = Field(default=90, ge=1)
+    """After so many days a pharmacy's report is forgotten, once it was applied and its order is over."""
+    keep_events_days: int | None = Field(default=None, ge=1)
+    """After so many days an event is forgotten, once its order is over; without it events are kept."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

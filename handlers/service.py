@@ -1,5 +1,6 @@
 """Probes for whoever operates the service."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
@@ -22,8 +23,8 @@ def get_liveness() -> Answer:
     return Answer(200, "Alive")
 
 
-async def get_readiness(database: Database, documents: DocumentStore) -> Answer:
-    """503 with every check's outcome when the process cannot answer requests.
+async def get_readiness(database: Database, documents: DocumentStore, stop: asyncio.Event) -> Answer:
+    """503 with every check's outcome when the process cannot answer requests, or soon will not.
 
     That jobs wait is told and no more: other processes work on them, and this one is as ready as before.
     """
@@ -31,6 +32,8 @@ async def get_readiness(database: Database, documents: DocumentStore) -> Answer:
     if not checks or time.monotonic() - looked_at > KEPT_SECONDS:
         checks = await _look(database, documents)
         _found[database] = time.monotonic(), checks
+    if stop.is_set():
+        checks = [*checks, {"name": "process", "ok": False, "detail": "stopping"}]
     failed = [check["name"] for check in checks if not check["ok"] and check["name"] != "jobs"]
     if not failed:
         return ok("Ready", checks=checks)

@@ -37,6 +37,7 @@ class Order(SealedTable, table=True):
     __table_args__ = (
         Index("ix_orders_organization_id_id", "organization_id", "id"),
         Index("ix_orders_organization_id_status_id", "organization_id", "status", "id"),
+        Index("ix_orders_status_id", "status", "id"),
         Index("ix_orders_case_id_id", "case_id", "id"),
     )
 

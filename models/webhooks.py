@@ -69,7 +69,11 @@ class Delivery(Row, table=True):
     """One event for one webhook."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),)
+    __table_args__ = (
+        Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index("ix_deliveries_webhook_id_status_id", "webhook_id", "status", "id"),
+        Index("ix_deliveries_status_id", "status", "id"),
+    )
 
     id: str = columns.key()
     webhook_id: str = columns.reference("webhooks.id", index=False, ondelete="CASCADE")

@@ -143,6 +143,6 @@ async def test_answers_are_kept_for_at_least_a_day_and_then_forgotten(us: Tenant
                 )
             )
         session.flush()
-        idempotency.forget_old(session)
+        idempotency.forget_old(session, 500)
         kept = select(IdempotentAnswer.key).where(IdempotentAnswer.organization_id == us.organization_id)
         assert session.exec(kept).all() == ["a"]
