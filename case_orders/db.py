@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
@@ -124,6 +124,13 @@ class Database:
             self._reading -= 1
 
     def _read(self, work: Work[T]) -> T:
+        """Run `work`, and once more if the server ended the connection: what only reads may run twice."""
+        try:
+            with self.snapshot() as session:
+                return work(session)
+        except DBAPIError as failure:
+            if not failure.connection_invalidated:
+                raise
         with self.snapshot() as session:
             return work(session)
 

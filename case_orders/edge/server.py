@@ -19,6 +19,8 @@ from case_orders.errors import Invalid
 MAX_HEAD_BYTES = 64 * 1024
 # Less of an answer read than this, in the time that a head may take, is not reading.
 MIN_READ_BYTES = 16 * 1024
+# How long requests under way may take when the server stops.
+GRACE_SECONDS = 10
 
 
 class Server(uvicorn.Server):
@@ -45,7 +47,7 @@ def make_server(app: ASGIApp, head_seconds: float, trusted_proxies: Sequence[str
         log_config=None,
         server_header=False,
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return Server(config)
 

@@ -1,4 +1,4 @@
-"""A load balancer such as every platform has: it asks each host whether it is ready, and sends requests to those that are.
+"""A load balancer such as every platform has: it sends requests to the hosts that say that they are ready.
 
 A request goes to another host only if no connection came about: nothing of it was sent then.
 """

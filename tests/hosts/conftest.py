@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -50,7 +51,7 @@ class Site:
     settings: Settings
     database: Database
     tenant: Tenant
-    pharmacy_url: str
+    book_url: str
     apis: list[HostProgram]
     workers: list[HostProgram]
     balancer: Balancer
@@ -102,7 +103,7 @@ class Site:
                 await asyncio.sleep(0.2)
         stored = await self.database.read(lambda session: set(session.exec(select(Order.id))))
         async with httpx2.AsyncClient(trust_env=False) as client:
-            book = (await client.get(f"{self.pharmacy_url}/sandbox/orders")).json()["orders"]
+            book = (await client.get(f"{self.book_url}/sandbox/orders")).json()["orders"]
         assert stored == self.placed
         assert {order_id: entry["fills"] for order_id, entry in book.items()} == dict.fromkeys(self.placed, 1)
 
@@ -122,7 +123,6 @@ def database_url(three_hosts: list[Host]) -> Iterator[str]:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    keys = "first:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
     return Settings(
         data_dir=tmp_path,
         database_url=database_url,
@@ -131,7 +131,6 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         public_url=f"http://{HERE}:{free_port()}",
         outbound_allow=(NETWORK,),
         link_secret="x" * 32,
-        encryption_keys=keys,
         drain_seconds=2,
         lease_seconds=5,
     )
@@ -141,7 +140,9 @@ async def migrate(host: Host, settings: Settings) -> tuple[int | None, str]:
     """Exit code and words of `case-orders migrate` on a host."""
     command = host.command(sys.executable, "-m", "case_orders", "migrate")
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, env=environment(settings), stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **environment(settings)}, stdout=pipe, stderr=pipe
+    )
     out, err = await process.communicate()
     return process.returncode, (out + err).decode()
 
@@ -153,10 +154,10 @@ async def site(three_hosts: list[Host], settings: Settings, tmp_path: Path) -> A
     database, tenant = Database(settings.database_url), Tenant("Clinic")
     pharmacy_port = free_port()
     secrets = {"CASE_ORDERS_SANDBOX_REQUEST_SECRET": REQUEST_SECRET, "CASE_ORDERS_SANDBOX_REPORT_SECRET": REPORT_SECRET}
-    arguments = ["sandbox-pharmacy", "--host", HERE, "--port", str(pharmacy_port), "--data-dir", str(tmp_path)]
+    arguments = ["sandbox-pharmacy", "--host", "0.0.0.0", "--port", str(pharmacy_port), "--data-dir", str(tmp_path)]
     pharmacy = Program([*arguments, "--pace", "0.05"], secrets, tmp_path / "pharmacy.log")
     with database.transaction() as session:
-        populate(session, tenant, pharmacy_url := f"http://{HERE}:{pharmacy_port}")
+        populate(session, tenant, f"http://{HERE}:{pharmacy_port}")
     apis = [HostProgram(host, ["serve", "--no-worker"], settings) for host in three_hosts]
     workers = [HostProgram(host, ["worker"], settings) for host in three_hosts]
     programs = [pharmacy, *apis, *workers]
@@ -165,7 +166,9 @@ async def site(three_hosts: list[Host], settings: Settings, tmp_path: Path) -> A
         try:
             await asyncio.gather(*(program.start() for program in programs))
             await balancer.until_ready(*urls)
-            yield Site(three_hosts, settings, database, tenant, pharmacy_url, apis, workers, balancer)
+            yield Site(
+                three_hosts, settings, database, tenant, f"http://127.0.0.1:{pharmacy_port}", apis, workers, balancer
+            )
         finally:
             for program in programs:
                 if program.process is not None and program.process.returncode is None:

@@ -54,6 +54,7 @@ class Host:
             ip("-n", self.name, "link", "set", "eth0", "up")
             yield self
         finally:
+            ip("link", "del", self._cable)  # with the namespace it would go only some time later
             ip("netns", "del", self.name)
 
 

@@ -33,7 +33,8 @@ _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 class ThrowawayPostgres:
     """A server on a free port of 127.0.0.1; the context manager starts it and leaves nothing behind.
 
-    At `address` it takes connections from the 24-bit network around it too. With `durable=True` a commit that was acknowledged outlives `kill`, as in production; without, all is faster.
+    At `address` it takes connections from the 24-bit network around it too.
+    With `durable=True` a commit that was acknowledged outlives `kill`, as in production; without, all is faster.
     """
 
     def __init__(self, *, durable: bool = False, address: str = "127.0.0.1") -> None:
