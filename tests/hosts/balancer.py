@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 
 ASK_EVERY_SECONDS = 0.2
-PATIENCE = aiohttp.ClientTimeout(total=10, connect=1)
+PATIENCE = aiohttp.ClientTimeout(total=30, connect=1)
 # Of one connection, not of the message (RFC 9110, section 7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
 
@@ -60,8 +60,8 @@ class Balancer:
                     return web.Response(status=answer.status, body=await answer.read(), headers=kept)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 continue
-            except (aiohttp.ClientError, TimeoutError):
-                return web.Response(status=502)
+            except (aiohttp.ClientError, TimeoutError) as failure:
+                return web.Response(status=502, text=type(failure).__name__)
         return web.Response(status=503)
 
 

@@ -56,7 +56,7 @@ class Site:
     workers: list[HostProgram]
     balancer: Balancer
     placed: set[str] = field(default_factory=set)
-    refused: list[int] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def urls(self) -> list[str]:
@@ -75,12 +75,12 @@ class Site:
                         break
                     await asyncio.sleep(0.1)
                 if answer.status_code != 200:
-                    self.refused.append(answer.status_code)
+                    self.refused.append((answer.status_code, answer.text))
                     continue
                 self.placed.add(order_id := answer.json()["data"]["order"]["id"])
                 read = await client.get(f"{base}/orders/{order_id}")
                 if read.status_code != 200 and not patient:
-                    self.refused.append(read.status_code)
+                    self.refused.append((read.status_code, read.text))
 
     @contextlib.asynccontextmanager
     async def under_load(self, *, patient: bool = False) -> AsyncIterator[None]:
@@ -131,7 +131,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         public_url=f"http://{HERE}:{free_port()}",
         outbound_allow=(NETWORK,),
         link_secret="x" * 32,
-        drain_seconds=2,
+        drain_seconds=5,
         lease_seconds=5,
     )
 
