@@ -92,7 +92,8 @@ class Database:
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
         self._writer = Writer(self.engine, most_waiting, patience_seconds)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="db-reader")
+        # Queries of SQLite run in this process: a second thread would only wrangle with the first for the interpreter.
+        self._readers = ThreadPoolExecutor(1 if self.is_sqlite else _READERS, thread_name_prefix="db-reader")
         self._reading = 0
 
     @property

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
 from case_orders import progress
@@ -27,7 +28,7 @@ def list_orders(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Answer:
-    query = select(Order).where(Order.organization_id == caller.organization_id)
+    query = select(Order).options(load_only(*Order.summarized())).where(Order.organization_id == caller.organization_id)
     if case_id is not None:
         query = query.where(Order.case_id == case_id)
     if status is not None:

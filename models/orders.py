@@ -72,6 +72,19 @@ class Order(SealedTable, table=True):
     created_at: datetime = columns.moment()
     updated_at: datetime = columns.moment()
 
+    @classmethod
+    def summarized(cls) -> tuple[Any, ...]:
+        """The columns of `summary`."""
+        return (
+            cls.id,
+            cls.case_id,
+            cls.pharmacy_code,
+            cls.status,
+            cls.document_status,
+            cls.created_at,
+            cls.updated_at,
+        )
+
     def summary(self) -> JSON:
         """The contract's OrderSummary."""
         return {
