@@ -1,0 +1,58 @@
+"""Databases with orders in them: some that were placed, and many copies of those, by SQL under ids of their own.
+
+Copies are older than any real order, and their sealed values do not open: they make tables and indexes grow, and lists
+show them. What is gone once an order is done is not copied: jobs, and answers kept for repeats.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench import cpu, databases, load
+from bench.databases import Databases
+from bench.programs import Program, Stage
+from bench.world import Tenant, placements
+
+# Whose id each table's rows hold, and what else must be unique in them.
+_TABLES = {"orders": "id", "prescription_items": "order_id", "status_changes": "order_id", "events": "order_id"}
+_STEP = 25
+_WIDTH = 100_000
+
+
+def place(stage: Stage, program: Program, tenants: Sequence[Tenant], at_least: int) -> None:
+    """Have the program take so many orders of these organizations, over 32 connections."""
+    requests = load.prepare(stage.folder / f"{program.name}-{program.port}-fill", placements(tenants))
+    while min(databases.rows(stage.databases, program.database_url)) < at_least:
+        load.run(program.port, requests, connections=32)
+    cpu.settle(program.pid)
+
+
+def multiply(made: Databases, url: str, at_least: int) -> None:
+    """Copy every order so often that `at_least` are stored."""
+    connection = made.connect(url)
+    lite = made.kind == "sqlite"
+    connection.execute("PRAGMA synchronous=OFF" if lite else "SET session_replication_role = replica")
+    numbered = "SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders"
+    connection.execute(f"CREATE TEMPORARY TABLE originals AS {numbered}")
+    stored = connection.execute("SELECT count(*) FROM originals").fetchone()[0]
+    copies = -(-at_least // stored)
+    for first in range(1, copies + 1, _STEP):
+        for table, key in _TABLES.items():
+            connection.execute(_copying(connection, table, key, first, min(first + _STEP - 1, copies), lite=lite))
+    for command in ("PRAGMA wal_checkpoint(TRUNCATE)",) if lite else ("VACUUM ANALYZE", "CHECKPOINT"):
+        connection.execute(command)
+    connection.close()
+
+
+def _copying(connection: Any, table: str, key: str, first: int, last: int, *, lite: bool) -> str:
+    """The statement that writes copies `first` to `last` of a table's rows."""
+    columns = [column[0] for column in connection.execute(f"SELECT * FROM {table} LIMIT 0").description]
+    number = f"(k * {_WIDTH} + n)"
+    tail = f"printf('%012x', {number})" if lite else f"lpad(to_hex({number}), 12, '0')"
+    fresh = f"'01900000-0000-7000-8000-' || {tail}"
+    changed = {"id": fresh, key: fresh} | ({"position": f"o.position + k * {_WIDTH}"} if table == "events" else {})
+    values = ", ".join(changed.get(column, f'o."{column}"') for column in columns)
+    return (
+        f"WITH RECURSIVE copies(k) AS (SELECT {first} UNION ALL SELECT k + 1 FROM copies WHERE k < {last}) "
+        f"INSERT INTO {table} ({', '.join(columns)}) "
+        f"SELECT {values} FROM copies CROSS JOIN originals p JOIN {table} o ON o.{key} = p.id"
+    )

@@ -1,0 +1,1 @@
+"""What people would write instead of case-orders: the same service for placing, reading and listing orders."""

@@ -1,0 +1,18 @@
+"""How much a run does."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The full bench, or the quick one."""
+
+    connections: tuple[int, ...] = (1, 8, 32, 64)
+    rounds: int = 9
+    peers: tuple[str, ...] = ("fastapi_sqlmodel", "connexion_stock", "raw_asgi", "driver_loop")
+    listed_orders: int = 100_000
+    stored_orders: int = 1_000_000
+    remembered_orders: int = 100_000
+
+
+QUICK = Plan(connections=(1, 32), listed_orders=20_000, rounds=3, peers=("fastapi_sqlmodel", "raw_asgi"))
