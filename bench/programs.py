@@ -22,6 +22,9 @@ FASTAPI, CONNEXION, RAW = "fastapi_sqlmodel", "connexion_stock", "raw_asgi"
 LOOP = "driver_loop"
 _PATIENCE_SECONDS = 30
 
+# One key asks for what many would: its requests are counted as always, and none is refused.
+_GENEROUS = {f"CASE_ORDERS_RATE_PER_{whom}": "10000000/10 seconds" for whom in ("KEY", "ORGANIZATION")}
+
 
 @dataclass(frozen=True)
 class Checkout:
@@ -33,6 +36,7 @@ class Checkout:
     def environment(self, url: str, folder: Path, ring: str) -> dict[str, str]:
         """What case-orders runs in; the settings of our own environment reach it too."""
         return {
+            **_GENEROUS,
             **os.environ,
             "CASE_ORDERS_DATABASE_URL": url,
             "CASE_ORDERS_DATA_DIR": str(folder),
