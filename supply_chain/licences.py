@@ -34,6 +34,7 @@ READ_BY_HAND = {
     "grimp": "BSD-2-Clause",
     "import-linter": "BSD-2-Clause",
     "jinja2": "BSD-3-Clause",
+    "kubernetes-validate": "Apache-2.0",
     "npm:reserved": "MIT",
 }
 
