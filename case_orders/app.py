@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from case_orders.auth import Callers
+from case_orders.audit import Refusals, Trail
+from case_orders.auth import Caller, Callers, public_part
 from case_orders.db import Database
 from case_orders.dispatch import Dispatcher
 from case_orders.documents import DocumentStore
 from case_orders.edge import routing
-from case_orders.edge.exchange import ASGIApp
+from case_orders.edge.exchange import ASGIApp, Exchange
 from case_orders.edge.rates import FailedKeys, Rates, SharedCounts
+from case_orders.errors import Refusal
+from case_orders.key_use import KeyUse
 from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.rate import Rate
@@ -31,18 +34,28 @@ def create_app(settings: Settings, database: Database, stop: asyncio.Event | Non
         "stop": stop or asyncio.Event(),
     }
 
-    shared_counts = _shared_counts(settings)
+    refusals, uses, shared_counts = Refusals(database), KeyUse(database), _shared_counts(settings)
+
+    async def authenticate(key: str) -> Caller:
+        caller = await callers.authenticate(key)
+        uses.note(caller.key_id)
+        return caller
+
+    async def on_refused(exchange: Exchange, refusal: Refusal, key: str | None) -> None:
+        public = public_part(key) if key and not exchange.caller else None
+        await refusals.record(Trail(exchange), refusal, **({"key": public} if public else {}))
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
-        async with outbound:
+        async with outbound, uses.kept():
             yield
         if shared_counts:
             await shared_counts.close()
 
     return routing.build(
-        authenticate=callers.authenticate,
-        bind=Dispatcher(database, callers, provided).bind,
+        authenticate=authenticate,
+        on_refused=on_refused,
+        bind=Dispatcher(database, callers, refusals, provided).bind,
         lifespan=lifespan,
         body_seconds=settings.body_seconds,
         rates=Rates(Rate.parse(settings.rate_per_key), Rate.parse(settings.rate_per_organization), shared_counts),

@@ -1,7 +1,8 @@
 """API keys: how they are made, and whom one authenticates.
 
-A key is `cv_live_` + 10 characters that name it + 32 secret ones + 6 of a checksum, all base 62, so that a key that
-leaked can be found by a scanner and a mistyped one be refused without a look into the database.
+A key is `cv_live_`, or `cv_test_` in an organization for tests, + 10 characters that name it + 32 secret ones + 6 of a
+checksum, all base 62, so that a key that leaked can be found by a scanner and a mistyped one be refused without a look
+into the database.
 """
 
 import hashlib
@@ -25,7 +26,8 @@ log = structlog.get_logger("case_orders.auth")
 
 SCOPES = frozenset({"cases:read", "cases:write", "orders:read", "orders:write", "documents:read", "webhooks:manage"})
 
-_PREFIX = "cv_live_"
+_LIVE, _TEST = "cv_live_", "cv_test_"
+_PUBLIC_CHARACTERS = len(_LIVE) + 10
 _BASE62 = string.digits + string.ascii_letters
 
 
@@ -38,9 +40,9 @@ class Caller:
     scopes: frozenset[str]
 
 
-def new_key() -> str:
-    """A fresh API key; show it once, store its hash."""
-    body = _PREFIX + "".join(secrets.choice(_BASE62) for _ in range(42))
+def new_key(*, test: bool = False) -> str:
+    """A fresh API key, by which everybody sees whether it is for tests; show it once, store its hash."""
+    body = (_TEST if test else _LIVE) + "".join(secrets.choice(_BASE62) for _ in range(42))
     return body + _checksum(body)
 
 
@@ -54,7 +56,13 @@ def _checksum(body: str) -> str:
 
 def is_mistyped(key: str) -> bool:
     """Whether a key of our making fails its own checksum; other keys have none."""
-    return key.startswith(_PREFIX) and key[-6:] != _checksum(key[:-6])
+    return key.startswith((_LIVE, _TEST)) and key[-6:] != _checksum(key[:-6])
+
+
+def public_part(key: str) -> str | None:
+    """What names a key and may be shown, if it is of our making; of another nothing can be told that is no secret."""
+    is_ours = key.startswith((_LIVE, _TEST)) and key.isascii() and not is_mistyped(key)
+    return key[:_PUBLIC_CHARACTERS] if is_ours else None
 
 
 def digest(key: str) -> str:

@@ -1,4 +1,8 @@
-"""From a checked request to its handler: gives the handler what it names, in a session that fits the method."""
+"""From a checked request to its handler: gives the handler what it names, in a session that fits the method.
+
+What writes, and what shows health data, leaves an entry in the audit trail: a write in its own transaction, a read
+before it is answered.
+"""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,23 +11,27 @@ from typing import Any
 from sqlmodel import Session
 
 from case_orders import idempotency
+from case_orders.audit import Refusals, Trail
 from case_orders.auth import Caller, Callers
 from case_orders.db import Database
 from case_orders.edge.contract import Operation
 from case_orders.edge.exchange import Exchange
 from case_orders.envelope import Answer, Download
+from case_orders.errors import Refusal, Unauthorized
 
 Result = Answer | Download
 Handler = Callable[..., Any]
+Run = Callable[[Handler, dict[str, Any], Exchange, Trail], Awaitable[Result]]
 
 
 class Dispatcher:
     """Binds handlers to their operations."""
 
-    def __init__(self, database: Database, callers: Callers, provided: Mapping[str, Any]) -> None:
+    def __init__(self, database: Database, callers: Callers, refusals: Refusals, provided: Mapping[str, Any]) -> None:
         """`provided` is what handlers may name beside the request's own arguments."""
         self.database = database
         self.callers = callers
+        self.refusals = refusals
         self.provided = {"database": database, **provided}
 
     def bind(self, operation: Operation, handler: Handler) -> Callable[[Exchange], Awaitable[Result]]:
@@ -33,21 +41,28 @@ class Dispatcher:
         run = self._in_session(operation) if "session" in wanted else _without_session
 
         async def endpoint(exchange: Exchange) -> Result:
+            trail = Trail(exchange)
             given = {
                 **self.provided,
                 **exchange.arguments,
                 "caller": exchange.caller,
                 "body": exchange.body,
                 "raw_body": exchange.raw_body,
+                "trail": trail,
             }
-            return await run(handler, {name: given[name] for name in wanted if name in given}, exchange)
+            try:
+                return await run(handler, {name: given[name] for name in wanted if name in given}, exchange, trail)
+            except Refusal as refusal:
+                if operation.is_audited or isinstance(refusal, Unauthorized):
+                    await self.refusals.record(trail, refusal)
+                raise
 
         return endpoint
 
-    def _in_session(self, operation: Operation) -> Callable[[Handler, dict[str, Any], Exchange], Awaitable[Result]]:
+    def _in_session(self, operation: Operation) -> Run:
         """GET reads; every other method writes, once for each idempotency key."""
 
-        async def run(handler: Handler, arguments: dict[str, Any], exchange: Exchange) -> Result:
+        async def run(handler: Handler, arguments: dict[str, Any], exchange: Exchange, trail: Trail) -> Result:
             caller = exchange.caller
 
             def act(session: Session) -> Any:
@@ -61,14 +76,19 @@ class Dispatcher:
                 if isinstance(caller, Caller):
                     self.callers.require_valid(session, caller)
                 result: Result = work(session)
+                if not reads:
+                    trail.record(session, result)
                 return result
 
-            return await (self.database.read if reads else self.database.write)(admitted)
+            result = await (self.database.read if reads else self.database.write)(admitted)
+            if reads and operation.shows_health_data:
+                await self.database.write(lambda session: trail.record(session, result))
+            return result
 
         return run
 
 
-async def _without_session(handler: Handler, arguments: dict[str, Any], _exchange: Exchange) -> Result:
+async def _without_session(handler: Handler, arguments: dict[str, Any], _exchange: Exchange, _trail: Trail) -> Result:
     result = handler(**arguments)
     answer: Result = await result if inspect.isawaitable(result) else result
     return answer

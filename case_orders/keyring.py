@@ -21,6 +21,8 @@ from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import make_url
 
 from case_orders import durable
@@ -51,6 +53,8 @@ class Keyring:
 
     def __init__(self, keys: Mapping[str, bytes], current: str) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._keys = dict(keys)
+        self._derived: dict[tuple[str, str], bytes] = {}
         self.current = current
 
     @classmethod
@@ -80,6 +84,15 @@ class Keyring:
             return self._ciphers[key_id].decrypt(nonce, rest, head + context.encode())
         except (InvalidTag, ValueError):  # ValueError: too short to hold nonce and tag
             raise SealBroken("the seal is broken") from None
+
+    def derive(self, key_id: str, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose other than sealing, by HKDF-SHA256 (RFC 5869). Raises `UnknownKey`."""
+        if key_id not in self._keys:
+            raise UnknownKey("derived from a key that is not in the ring")
+        if (key_id, purpose) not in self._derived:
+            hkdf = HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose.encode())
+            self._derived[key_id, purpose] = hkdf.derive(self._keys[key_id])
+        return self._derived[key_id, purpose]
 
 
 def _parse(entry: str) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from case_orders import outbox
+from case_orders import audit, outbox
 from case_orders.db import Database
 from case_orders.documents import DocumentStore
 from case_orders.links import Links
@@ -56,6 +56,7 @@ class Context:
         def both(session: Session) -> None:
             outbox.finish(session, job)
             act(session)
+            audit.record(session, audit.of_job(job, "done"))
 
         await self.database.write(both)
 

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from sqlmodel import Session
 
-from case_orders import outbox
+from case_orders import audit, outbox
 from case_orders.db import Database
 from case_orders.documents import DocumentStore
 from case_orders.errors import describe
@@ -136,6 +136,7 @@ class Worker:
             else:
                 outbox.bury(session, job, verdict.reason)
                 kind.on_dead(session, job, verdict.reason)
+                audit.record(session, audit.of_job(job, "given up"))
 
         try:
             await self.database.write(act)

@@ -6,6 +6,7 @@ from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
 from case_orders import progress
+from case_orders.audit import Trail
 from case_orders.auth import Caller
 from case_orders.db import now
 from case_orders.documents import DocumentStore, StoreUnavailable
@@ -81,12 +82,19 @@ def download_document(
 
 
 def download_document_by_link(
-    session: Session, document_id: str, expires: int, signature: str, links: Links, documents: DocumentStore
+    session: Session,
+    document_id: str,
+    expires: int,
+    signature: str,
+    links: Links,
+    documents: DocumentStore,
+    trail: Trail,
 ) -> Download:
     # Before any look: whoever cannot sign learns not even from the time it takes which documents there are.
     document = session.get(Document, document_id) if links.allows(document_id, expires, signature, now()) else None
     if document is None or document.stored_at is None:
         raise Forbidden("Link is not valid or has expired", "invalid_link")
+    trail.recognize("link", document.organization_id)
     return _download(document, documents)
 
 

@@ -2,6 +2,7 @@
 
 from sqlmodel import Session, select
 
+from case_orders.audit import Trail
 from case_orders.db import Database
 from case_orders.envelope import JSON, Answer, accepted
 from case_orders.errors import Unauthorized, not_found
@@ -19,14 +20,22 @@ async def receive_pharmacy_event(
     webhook_signature: str,
     body: JSON,
     raw_body: bytes,
+    trail: Trail,
 ) -> Answer:
     headers = {"webhook-id": webhook_id, "webhook-timestamp": webhook_timestamp, "webhook-signature": webhook_signature}
     # Before anything waits in the queue of writes: whoever cannot sign must not fill it.
     pharmacy = await database.read(lambda session: session.get(Pharmacy, connection_id))
     if pharmacy is None or not verify_report([pharmacy.report_secret], headers, raw_body):
         raise Unauthorized("Signature is not valid", "invalid_signature")
-    await database.write(lambda session: _store(session, pharmacy, webhook_id, body))
-    return accepted("Report accepted")
+    trail.recognize(f"pharmacy:{pharmacy.id}", pharmacy.organization_id)
+    answer = accepted("Report accepted")
+
+    def act(session: Session) -> None:
+        _store(session, pharmacy, webhook_id, body)
+        trail.record(session, answer)
+
+    await database.write(act)
+    return answer
 
 
 def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:

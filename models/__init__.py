@@ -1,5 +1,6 @@
 """The tables, one module per aggregate. Importing this package registers them all."""
 
+from models.audit import AuditEntry, AuditHead
 from models.cases import Case
 from models.catalogue import Drug, Pharmacy
 from models.documents import Document
@@ -15,6 +16,8 @@ from models.webhooks import Attempt, Delivery, Webhook
 __all__ = [
     "ApiKey",
     "Attempt",
+    "AuditEntry",
+    "AuditHead",
     "Case",
     "Delivery",
     "Document",

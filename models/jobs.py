@@ -28,6 +28,17 @@ class JobKind(StrEnum):
     DELIVER_WEBHOOK = "deliver_webhook"
 
 
+SUBJECTS = {
+    JobKind.SUBMIT_ORDER: "order_id",
+    JobKind.FOLLOW_ORDER: "order_id",
+    JobKind.APPLY_REPORT: "report_id",
+    JobKind.CANCEL_ORDER: "order_id",
+    JobKind.FETCH_DOCUMENT: "document_id",
+    JobKind.DELIVER_WEBHOOK: "delivery_id",
+}
+"""What the id is that a job has as its subject."""
+
+
 class Job(Row, table=True):
     """One piece of work of a `kind`, about the row whose id is `subject`.
 

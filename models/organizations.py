@@ -10,13 +10,18 @@ from models.row import Row
 
 
 class Organization(Row, table=True):
-    """A customer of the platform; everything else belongs to one."""
+    """A customer of the platform; everything else belongs to one.
+
+    One whose data is for tests has test keys and an organization of its own: what keeps customers apart keeps tests
+    apart too.
+    """
 
     __tablename__ = "organizations"
 
     id: str = columns.key()
     name: str = Field(unique=True, max_length=100)
     refuse_wrong_npi: bool = False
+    is_test: bool = False
     created_at: datetime = columns.moment()
 
 
@@ -26,7 +31,10 @@ def is_valid_at(moment: datetime, revoked_at: datetime | None, expires_at: datet
 
 
 class ApiKey(Row, table=True):
-    """A key of an organization. Only its SHA-256 is kept: the key has full entropy and needs no slow hash."""
+    """A key of an organization. Only its SHA-256 is kept: the key has full entropy and needs no slow hash.
+
+    `last_used_at` may be a minute behind.
+    """
 
     __tablename__ = "api_keys"
 
@@ -38,6 +46,7 @@ class ApiKey(Row, table=True):
     created_at: datetime = columns.moment()
     expires_at: datetime | None = columns.maybe_moment()
     revoked_at: datetime | None = columns.maybe_moment()
+    last_used_at: datetime | None = columns.maybe_moment()
 
     def is_valid_at(self, moment: datetime) -> bool:
         return is_valid_at(moment, self.revoked_at, self.expires_at)

@@ -2,7 +2,19 @@
 
 import typer
 
-from case_orders.cli import cases, console, deliveries, drugs, jobs, keys, orders, organizations, pharmacies, processes
+from case_orders.cli import (
+    audit,
+    cases,
+    console,
+    deliveries,
+    drugs,
+    jobs,
+    keys,
+    orders,
+    organizations,
+    pharmacies,
+    processes,
+)
 
 app = typer.Typer(
     help="A self-hosted Orders API: run it, set it up, look into it.",
@@ -21,6 +33,7 @@ app.add_typer(drugs.app, name="drugs")
 app.add_typer(orders.app, name="orders")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from case_orders.auth import SCOPES, Caller
 from case_orders.cli import console, organizations, table_file
 from case_orders.cli.console import AsJson
-from case_orders.cli.database import snapshot, transaction
+from case_orders.cli.database import snapshot, tell, transaction
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.envelope import JSON
@@ -78,7 +78,8 @@ def _create(org: str, body: JSON) -> JSON:
             answer = create_case(session, operator, body)
         except Refusal as refusal:
             console.fail(refusal.error)
-    case = answer.envelope()["data"]["case"]
+        case = answer.envelope()["data"]["case"]
+        tell(session, "cases create", operator.organization_id, case_id=case["id"])
     return {name: case.get(name) for name in ("id", "reference", "createdAt")}
 
 
@@ -106,6 +107,7 @@ def _store(session: Session, organization_id: str, bodies: Sequence[JSON]) -> in
     references = [body["reference"] for body in bodies]
     query = select(Case).where(Case.organization_id == organization_id, col(Case.reference).in_(references))
     known = {case.reference: case for case in session.exec(query)}
+    stored = []
     for body in bodies:
         patient = body["patient"]
         if "address" in patient:
@@ -115,4 +117,6 @@ def _store(session: Session, organization_id: str, bodies: Sequence[JSON]) -> in
             case = Case(organization_id=organization_id, reference=body["reference"], patient=patient)
         case.patient = patient
         session.add(case)
+        stored.append(case.id)
+    tell(session, "cases import", organization_id, case_ids=stored)
     return len(bodies) - len(known)

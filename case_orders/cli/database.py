@@ -1,5 +1,8 @@
 """How commands come to the settings, the database and its rows; whatever is in the way ends the command."""
 
+import os
+import pwd
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -8,13 +11,14 @@ from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlmodel import Session, SQLModel
 
-from case_orders import keyring, migrations
+from case_orders import audit, keyring, migrations
 from case_orders.cli.console import Exit, fail, say
 from case_orders.db import UNAVAILABLE, Database
 from case_orders.documents import DocumentStore
 from case_orders.errors import describe
 from case_orders.keyring import KeysUnusable, SealBroken
 from case_orders.settings import Settings
+from models.audit import NO_ORGANIZATION
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -85,9 +89,30 @@ def _require_head(database: Database) -> None:
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """A session that commits at the end of the block, and undoes everything if the command fails in it."""
+    """A session that commits at the end of the block, and undoes everything if the command fails in it.
+
+    What the command did must be told by `tell` within the block.
+    """
     with open_database() as database, database.transaction() as session:
         yield session
+        if not audit.recorded(session):  # so that no command forgets
+            raise TypeError("what a command does must be told in the audit trail")
+
+
+def tell(session: Session, command: str, organization_id: str = NO_ORGANIZATION, /, **records: object) -> None:
+    """Have the audit trail say that `command` was run, by whom and on which records: ids by what they name."""
+    audit.record(session, audit.Entry(f"operator:{_login()}", command, "done", organization_id, records))
+
+
+def _login() -> str:
+    """Who runs the command: by sudo, if that is how the service's user was become."""
+    user = os.environ.get("SUDO_USER", "")
+    if re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", user):
+        return user
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user without a name, as containers have them
+        return str(os.getuid())
 
 
 @contextmanager

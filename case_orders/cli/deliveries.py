@@ -7,7 +7,7 @@ from sqlmodel import col, func, select
 
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Limit
-from case_orders.cli.database import get, snapshot, transaction
+from case_orders.cli.database import get, snapshot, tell, transaction
 from case_orders.envelope import JSON
 from case_orders.webhooks import events
 from models import Attempt, Delivery, Webhook
@@ -60,4 +60,5 @@ def redeliver(delivery_ids: Annotated[list[str], typer.Argument(metavar="DELIVER
             if not webhook.active:
                 console.fail("The webhook of a delivery is not active.")
             events.send_now(session, webhook, delivery)
+            tell(session, "deliveries redeliver", webhook.organization_id, delivery_id=delivery.id)
     console.say(f"Deliveries to be sent again: {len(set(delivery_ids))}.")

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from case_orders.cli import organizations, table_file
 from case_orders.cli.console import AsJson
-from case_orders.cli.database import snapshot
+from case_orders.cli.database import snapshot, tell
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.edge.schema import Schema
@@ -73,4 +73,5 @@ def _store(session: Session, organization_id: str, bodies: Sequence[JSON]) -> in
         for column in COLUMNS:
             setattr(drug, column, body.get(column))
         session.add(drug)
+    tell(session, "drugs import", organization_id)
     return len(bodies) - len(known)

@@ -14,7 +14,7 @@ from sqlmodel import func, select
 from case_orders import keyring, resealing
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Exit
-from case_orders.cli.database import load_settings, open_database, open_store
+from case_orders.cli.database import load_settings, open_database, open_store, tell, transaction
 from case_orders.db import Database
 from case_orders.documents import DocumentStore, StoreUnavailable
 from case_orders.keyring import KeyFile
@@ -28,7 +28,10 @@ def add() -> None:
     """Put a new key before the others in the key file; without a file of ours, show one to be set."""
     file = KeyFile.of(load_settings())
     if load_settings().encryption_keys is None and file.path.exists():
-        console.say(f"The key {file.add()} seals from now on; the others still open what they sealed.")
+        with transaction() as session:
+            key_id = file.add()
+            tell(session, "keys encryption add", encryption_key=key_id)
+        console.say(f"The key {key_id} seals from now on; the others still open what they sealed.")
         console.say(f"Back up {file.path} now, then run case-orders keys encryption rotate.")
         return
     typer.echo(keyring.new_entry())
@@ -75,6 +78,8 @@ def rotate(as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     with open_database(settings) as database, _store_failures_in_words():
+        with database.transaction() as session:
+            tell(session, "keys encryption rotate", encryption_key=keyring.installed().current)
         with _progress() as progress:
             tally = _rotate_rows(database, progress)
             tally += asyncio.run(_rotate_documents(database, open_store(settings), progress))

@@ -1,16 +1,18 @@
 """`case-orders jobs`: what waits, since when, and what was given up and why."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy import literal, union_all
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from case_orders import outbox
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Exit, Limit
-from case_orders.cli.database import snapshot, transaction
+from case_orders.cli.database import snapshot, tell, transaction
 from case_orders.db import now
 from case_orders.envelope import JSON
 from models import Delivery, Document, Event, Job, PharmacyReport
@@ -102,4 +104,16 @@ def replay(
             console.fail("One of the jobs is not dead.")
         for job in jobs:
             outbox.replay(session, job)
+        _tell(session, jobs)
     console.say(f"Jobs replayed: {len(jobs)}.")
+
+
+def _tell(session: Session, jobs: Iterable[Job]) -> None:
+    """Each organization's chain tells of its own jobs; that there were none belongs to nobody."""
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for job in jobs:
+        ids[job.organization_id].append(job.id)
+    for organization_id, job_ids in ids.items():
+        tell(session, "jobs replay", organization_id, job_ids=job_ids)
+    if not ids:
+        tell(session, "jobs replay")

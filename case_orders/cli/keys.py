@@ -9,12 +9,12 @@ from sqlmodel import col, select
 from case_orders import auth
 from case_orders.cli import console, encryption, organizations
 from case_orders.cli.console import AsJson
-from case_orders.cli.database import get, snapshot, transaction
+from case_orders.cli.database import get, snapshot, tell, transaction
 from case_orders.cli.organizations import Org
 from case_orders.db import now
 from case_orders.edge import contract
 from case_orders.envelope import JSON
-from models import ApiKey
+from models import ApiKey, Organization
 
 app = typer.Typer(help="API keys of an organization, and the keys that seal data at rest.", no_args_is_help=True)
 app.add_typer(encryption.app, name="encryption")
@@ -43,10 +43,11 @@ def create(
     if contract.component("Line").problems(name):
         console.fail("--name must be 1 to 100 printable characters and not blank.")
     expires_at = None if expires_in_days is None else now() + timedelta(days=expires_in_days)
-    key = auth.new_key()
     with transaction() as session:
         organization = organizations.find(session, org)
+        key = auth.new_key(test=organization.is_test)
         row = auth.store_key(session, organization.id, name, key, scopes or auth.SCOPES, expires_at)
+        tell(session, "keys create", organization.id, key_id=row.id)
     _show_once(row, key, as_json=as_json)
 
 
@@ -68,16 +69,18 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Put a new key in the place of an old one: same name, same scopes, and as long a life if it has an end."""
-    moment, key = now(), auth.new_key()
+    moment = now()
     with transaction() as session:
         old = get(session, ApiKey, key_id, "key")
         if not old.is_valid_at(moment):
             console.fail("The key has expired or was revoked; create a new one.")
         expires_at = None if old.expires_at is None else moment + (old.expires_at - old.created_at)
+        key = auth.new_key(test=session.get_one(Organization, old.organization_id).is_test)
         row = auth.store_key(session, old.organization_id, old.name, key, old.scopes, expires_at)
         end = moment + timedelta(hours=overlap_hours)
         old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
         session.add(old)
+        tell(session, "keys rotate", old.organization_id, key_id=row.id, old_key_id=old.id)
     _show_once(row, key, as_json=as_json)
 
 
@@ -88,6 +91,7 @@ def revoke(key_id: KeyId) -> None:
         key = get(session, ApiKey, key_id, "key")
         key.revoked_at = key.revoked_at or now()
         session.add(key)
+        tell(session, "keys revoke", key.organization_id, key_id=key.id)
     console.say("The key is revoked.")
 
 
@@ -105,4 +109,5 @@ def _shown(key: ApiKey) -> JSON:
         "createdAt": key.created_at,
         "expiresAt": key.expires_at,
         "revokedAt": key.revoked_at,
+        "lastUsedAt": key.last_used_at,
     }

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from case_orders import outbox, progress
 from case_orders.cli import console, jobs, organizations
 from case_orders.cli.console import AsJson, Limit
-from case_orders.cli.database import get, load_settings, open_store, snapshot, transaction
+from case_orders.cli.database import get, load_settings, open_store, snapshot, tell, transaction
 from case_orders.envelope import JSON
 from case_orders.settings import Settings
 from models import Case, Document, Event, Job, Order, Organization, StatusChange
@@ -47,7 +47,8 @@ def show(
 ) -> None:
     """Show an order: its state, history, documents, jobs and events. No health data unless asked for."""
     settings = load_settings()
-    with snapshot() as session:
+    # Who looks at health data is told before it is shown.
+    with transaction() if full else snapshot() as session:
         order = get(session, Order, order_id, "order")
         fields = {
             "id": order.id,
@@ -64,6 +65,7 @@ def show(
         if full:
             patient = get(session, Case, order.case_id, "case").patient
             fields |= {"patient": patient, "order": order.as_json(session)}
+            tell(session, "orders show", order.organization_id, order_id=order.id, case_id=order.case_id)
     console.show(fields, as_json=as_json)
 
 
@@ -119,6 +121,7 @@ def replay(order_id: OrderId) -> None:
             _submit(session, order)
         elif not dead:
             console.fail("There is nothing to replay: no job of the order is dead.")
+        tell(session, "orders replay", order.organization_id, order_id=order.id)
     console.say("The order is taken up again.")
 
 

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from case_orders.cli import console, organizations
 from case_orders.cli.console import AsJson, Exit
-from case_orders.cli.database import load_settings, snapshot, transaction
+from case_orders.cli.database import load_settings, snapshot, tell, transaction
 from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.envelope import JSON
@@ -51,6 +51,7 @@ def add(
             accepts_controlled_substances=accepts_controlled_substances,
         )
         session.add(pharmacy)
+        tell(session, "pharmacies add", organization.id, pharmacy_id=pharmacy.id)
     _show_secrets(pharmacy, settings, as_json=as_json)
 
 
@@ -79,6 +80,7 @@ def update(
             pharmacy.accepts_controlled_substances = accepts_controlled_substances
         _check(settings, pharmacy.code, pharmacy.name, pharmacy.base_url)
         session.add(pharmacy)
+        tell(session, "pharmacies update", pharmacy.organization_id, pharmacy_id=pharmacy.id)
     console.show(_shown(pharmacy, settings), as_json=as_json)
 
 
@@ -92,6 +94,7 @@ def rotate(org: Org, code: Code, as_json: AsJson = False) -> None:
         pharmacy = _find(session, org, code)
         pharmacy.request_secret, pharmacy.report_secret = new_secret(), new_secret()
         session.add(pharmacy)
+        tell(session, "pharmacies rotate", pharmacy.organization_id, pharmacy_id=pharmacy.id)
     _show_secrets(pharmacy, load_settings(), as_json=as_json)
 
 

@@ -89,6 +89,15 @@ class Operation:
         return self.spec.get("x-required-scope")
 
     @property
+    def shows_health_data(self) -> bool:
+        return bool(self.spec.get("x-health-data", False))
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether its calls go into the audit trail: all that write, and of those that read, what shows health data."""
+        return self.method != "get" or self.shows_health_data
+
+    @property
     def needs_key(self) -> bool:
         return bool(self.spec.get("security", resolved()["security"]))
 

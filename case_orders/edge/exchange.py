@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -32,10 +33,12 @@ class Exchange:
     """What is known of one request.
 
     `arguments` are the handler's, by the contract's names in snake case; `records` are the ids of the path;
-    `answer_headers` go with whatever answer it gets.
+    `answer_headers` go with whatever answer it gets; `client` is the address that asks, of what a proxy says only if
+    the server trusts it.
     """
 
     request_id: str
+    client: str | None = None
     operation_id: str = "none"
     caller: Caller | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +49,7 @@ class Exchange:
 
     @classmethod
     def begin(cls, scope: Scope, request_id: str) -> "Exchange":
-        exchange = cls(request_id)
+        exchange = cls(request_id, _address(scope))
         exchange.answer_headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
         scope[_KEY] = exchange
         return exchange
@@ -55,6 +58,14 @@ class Exchange:
     def of(scope: Scope) -> "Exchange":
         exchange: Exchange = scope[_KEY]
         return exchange
+
+
+def _address(scope: Scope) -> str | None:
+    """A proxy may hand on anything as the client's address: what is none is not taken."""
+    try:
+        return str(ip_address(scope["client"][0]))
+    except (TypeError, ValueError):  # TypeError: nobody knows
+        return None
 
 
 def header_values(scope: Scope, name: str) -> Iterator[str]:

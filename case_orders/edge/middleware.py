@@ -19,9 +19,10 @@ from case_orders.edge.parameters import Parameters
 from case_orders.edge.rates import FailedKeys, Rates
 from case_orders.edge.schema import Schema
 from case_orders.envelope import Answer, Download
-from case_orders.errors import Forbidden, Invalid, Problem, Unauthorized
+from case_orders.errors import Forbidden, Invalid, Problem, Refusal, Unauthorized
 
 Authenticate = Callable[[str], Awaitable[Caller]]
+OnRefused = Callable[[Exchange, Refusal, str | None], Awaitable[None]]
 Endpoint = Callable[[Exchange], Awaitable[Answer | Download]]
 Bind = Callable[[contract.Operation, Callable[..., Any]], Endpoint]
 
@@ -54,9 +55,13 @@ class Authentication(_Stage):
     Denies by default: an operation names its scope or says it needs no key.
     """
 
-    def __init__(self, app: ASGIApp, authenticate: Authenticate, rates: Rates, failed_keys: FailedKeys) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticate: Authenticate, on_refused: OnRefused, rates: Rates, failed_keys: FailedKeys
+    ) -> None:
+        """`on_refused` is told who was refused and why, with the key if there was one, before the answer is sent."""
         super().__init__(app)
         self.authenticate = authenticate
+        self.on_refused = on_refused
         self.rates = rates
         self.failed_keys = failed_keys
         self.key_header = contract.key_header()
@@ -69,10 +74,7 @@ class Authentication(_Stage):
             exchange = Exchange.of(scope)
             exchange.operation_id = operation.id
             try:
-                caller = exchange.caller = await self._caller(scope)
-                await self.rates.charge(exchange, caller)
-                if operation.scope not in caller.scopes:
-                    raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
+                await self._admit(operation, exchange, scope)
                 await next_app(scope, receive, send)
             except Unauthorized as refusal:
                 refusal.headers = {"WWW-Authenticate": f'ApiKey header="{self.key_header}"'}
@@ -87,13 +89,22 @@ class Authentication(_Stage):
 
         return named
 
-    async def _caller(self, scope: Scope) -> Caller:
-        key = self._key(scope)
+    async def _admit(self, operation: contract.Operation, exchange: Exchange, scope: Scope) -> None:
+        keys = list(header_values(scope, self.key_header))
+        try:
+            caller = exchange.caller = await self._caller(scope, self._only(keys))
+            await self.rates.charge(exchange, caller)
+            if operation.scope not in caller.scopes:
+                raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
+        except (Unauthorized, Forbidden) as refusal:
+            await self.on_refused(exchange, refusal, keys[0] if keys else None)
+            raise
+
+    async def _caller(self, scope: Scope, key: str) -> Caller:
         with self.failed_keys.attempt(scope, key):
             return await self.authenticate(key)
 
-    def _key(self, scope: Scope) -> str:
-        keys = list(header_values(scope, self.key_header))
+    def _only(self, keys: list[str]) -> str:
         if not keys or not keys[0]:
             where = f"API key is missing: send it in the {self.key_header} header"
             raise Unauthorized(where, "missing_api_key")

@@ -17,7 +17,7 @@ from case_orders.edge import contract, pages
 from case_orders.edge.browsers import CrossOrigin
 from case_orders.edge.exchange import ASGIApp
 from case_orders.edge.failures import Failures
-from case_orders.edge.middleware import Authenticate, Authentication, Bind, Handling, Validation
+from case_orders.edge.middleware import Authenticate, Authentication, Bind, Handling, OnRefused, Validation
 from case_orders.edge.parameters import snake_case
 from case_orders.edge.rates import FailedKeys, Rates
 
@@ -53,6 +53,7 @@ class _StrictRouting(RoutingMiddleware):
 def build(
     *,
     authenticate: Authenticate,
+    on_refused: OnRefused,
     bind: Bind,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
     body_seconds: float,
@@ -71,7 +72,13 @@ def build(
             *cross_origin,
             partial(Failures, bases=BASES),
             _StrictRouting,
-            partial(Authentication, authenticate=authenticate, rates=rates, failed_keys=failed_keys),
+            partial(
+                Authentication,
+                authenticate=authenticate,
+                on_refused=on_refused,
+                rates=rates,
+                failed_keys=failed_keys,
+            ),
             partial(Validation, body_seconds=body_seconds),
             partial(Handling, bind=bind),
             LifespanMiddleware,
