@@ -11,7 +11,7 @@ _WAITING = "case_orders.audit"
 
 def record(session: Session, entry: Entry) -> None:
     """Have `entry` written when `session` commits; what is rolled back leaves none."""
-    within = session.get_nested_transaction() or session.get_transaction()
+    within = session.get_nested_transaction() or session.get_transaction() or session.begin()
     session.info.setdefault(_WAITING, []).append((within, entry))
 
 
@@ -37,7 +37,5 @@ def _forget(session: Session, transaction: SessionTransaction) -> None:
         session.info[_WAITING] = [(within, entry) for within, entry in waiting if not _is_inside(within, transaction)]
 
 
-def _is_inside(within: SessionTransaction | None, transaction: SessionTransaction) -> bool:
-    while within is not None and within is not transaction:
-        within = within.parent
-    return within is transaction
+def _is_inside(within: SessionTransaction, transaction: SessionTransaction) -> bool:
+    return within is transaction or (within.parent is not None and _is_inside(within.parent, transaction))

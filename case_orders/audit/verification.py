@@ -5,7 +5,8 @@ change both is found by a head that was exported before, and kept elsewhere.
 """
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +48,15 @@ def heads(session: Session, chain: str | None = None) -> list[Head]:
     return [Head(head.chain, head.position, head.mac) for head in session.exec(query)]
 
 
-def entries(session: Session, chain: str | None = None) -> Iterator[dict[str, Any]]:
+def entries(session: Session, chain: str | None = None) -> Generator[dict[str, Any]]:
     """The entries of all chains, or of one, in their order, a few at a time."""
     table = AuditEntry.metadata.tables[str(AuditEntry.__tablename__)]
     query: Select[Any] = select_columns(table).order_by(table.c.chain, table.c.position)
     if chain is not None:
         query = query.where(table.c.chain == chain)
-    streamed = query.execution_options(stream_results=True, yield_per=_AT_ONCE)
-    return (row._asdict() for row in session.connection().execute(streamed))
+    with session.connection().execute(query, execution_options={"yield_per": _AT_ONCE}) as rows:
+        for row in rows:
+            yield row._asdict()
 
 
 def verify(session: Session, chain: str | None = None, exported: Mapping[str, Head] | None = None) -> Iterator[Verdict]:
@@ -65,7 +67,8 @@ def verify(session: Session, chain: str | None = None, exported: Mapping[str, He
     anchors = {name: head for name, head in (exported or {}).items() if chain in (None, name)}
     stored = {head.chain: head for head in heads(session, chain)}
     for name in sorted({*anchors, *stored, *_chains(session, chain)}):
-        yield _Walk(name).over(entries(session, name), stored.get(name), anchors.get(name))
+        with closing(entries(session, name)) as along:
+            yield _Walk(name).over(along, stored.get(name), anchors.get(name))
 
 
 def _chains(session: Session, chain: str | None) -> list[str]:
