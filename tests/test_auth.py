@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlmodel import select
 
-from case_orders.auth import SCOPES, is_mistyped, new_key, store_key
+from case_orders.auth import SCOPES, is_mistyped, new_key, public_part, store_key
 from case_orders.db import Database, new_id, now
 from case_orders.edge import contract
 from models import ApiKey, Order, Webhook
@@ -58,6 +58,7 @@ async def test_a_key_of_no_use_is_answered_alike_whatever_is_wrong_with_it(
         expired,
         revoked,
         mistyped(us.key),
+        mistyped(new_key(test=True)),
         us.key.lower(),
         us.key + " x",
         "x" * 10_000,
@@ -126,9 +127,12 @@ async def test_a_scope_is_enough_for_its_operations(
     assert answer.json().get("code") != "insufficient_scope"
 
 
-def test_a_key_tells_that_it_was_mistyped() -> None:
-    key = new_key()
-    assert re.fullmatch(r"cv_live_[0-9A-Za-z]{48}", key)
+@pytest.mark.parametrize(("test", "prefix"), [(False, "cv_live_"), (True, "cv_test_")])
+def test_a_key_tells_that_it_was_mistyped(test: bool, prefix: str) -> None:
+    key = new_key(test=test)
+    assert re.fullmatch(prefix + r"[0-9A-Za-z]{48}", key)
+    assert public_part(key) == key[:18]
+    assert public_part(mistyped(key)) is public_part("your-api-key-here") is None
     assert not is_mistyped(key)
     assert is_mistyped(mistyped(key))
     assert not is_mistyped("your-api-key-here")

@@ -71,6 +71,15 @@ def test_the_first_key_seals_and_all_open() -> None:
         old.open(both.seal(b"Hypertension", PLACE), PLACE)
 
 
+def test_a_key_for_another_purpose_is_its_own_and_always_the_same() -> None:
+    ring = Keyring.parse(f"{OLD},{NEW}")
+    derived = {ring.derive(key_id, purpose) for key_id in ring.ids for purpose in ("one", "two")}
+    assert len(derived - {b"o" * 32, b"n" * 32}) == 4
+    assert ring.derive("2026a", "one") == Keyring.parse(OLD).derive("2026a", "one")
+    with pytest.raises(UnknownKey):
+        ring.derive("2026c", "one")
+
+
 def test_a_header_of_the_longest_id_is_as_long_as_is_said() -> None:
     assert len(keyring.header("i" * 32)) == keyring.LONGEST_HEADER
 

@@ -18,7 +18,7 @@ from case_orders.cli.database import load_settings, open_database, open_store, t
 from case_orders.db import Database
 from case_orders.documents import DocumentStore, StoreUnavailable
 from case_orders.keyring import KeyFile
-from models import Document
+from models import AuditEntry, Document
 
 app = typer.Typer(help="Keys that seal data at rest: the first seals, all open.", no_args_is_help=True)
 
@@ -41,16 +41,19 @@ def add() -> None:
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the keys, never the keys themselves, with how many rows and documents are sealed under each."""
+    """List the keys, never the keys themselves, with what is under each: sealed rows and documents, audit entries."""
     settings = load_settings()
     with open_database(settings) as database, _store_failures_in_words():
         documents = asyncio.run(resealing.documents_by_key(database, open_store(settings)))
-        rows = _rows_by_key(database)
+        rows, entries = _rows_by_key(database), _audit_entries_by_key(database)
     ring = keyring.installed()
-    known = [*ring.ids, *(key_id for key_id in documents if key_id not in ring.ids)]
+    known = dict.fromkeys([*ring.ids, *documents, *entries])
     shown = [{"id": key_id, "seals": key_id == ring.current, "inRing": key_id in ring.ids} for key_id in known]
     console.show_rows(
-        [row | {"rows": rows[str(row["id"])], "documents": documents[str(row["id"])]} for row in shown],
+        [
+            {**row, "rows": rows[key_id], "documents": documents[key_id], "auditEntries": entries[key_id]}
+            for key_id, row in zip(known, shown, strict=True)
+        ],
         as_json=as_json,
     )
     if rows[_OTHERS]:
@@ -70,11 +73,18 @@ def _rows_by_key(database: Database) -> Counter[str]:
     return counts
 
 
+def _audit_entries_by_key(database: Database) -> Counter[str]:
+    with database.snapshot() as session:
+        counts = select(AuditEntry.key_id, func.count()).group_by(AuditEntry.key_id)
+        return Counter(dict(session.exec(counts).all()))
+
+
 @app.command()
 def rotate(as_json: AsJson = False) -> None:
     """Seal everything under the first key. May be stopped at any moment and run again; the service may run meanwhile.
 
-    Afterwards `keys encryption list` shows no row and no document under the other keys, and they can be removed.
+    Afterwards `keys encryption list` shows no row and no document under the other keys. Those with audit entries are
+    still needed to verify them.
     """
     settings = load_settings()
     with open_database(settings) as database, _store_failures_in_words():

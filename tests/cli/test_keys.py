@@ -30,6 +30,23 @@ def test_a_key_may_do_everything_unless_it_is_given_scopes(json: Json, organizat
     assert narrow["scopes"] == ["cases:read", "orders:read"]
 
 
+def test_keys_of_an_organization_for_tests_are_test_keys(json: Json, organization: str) -> None:
+    tests = json("organizations", "create", "Clinic (test)", "--test")
+    assert (tests["test"], json("organizations", "list")[0]["test"]) == (True, False)
+    for org, prefix in ((organization, "cv_live_"), (tests["id"], "cv_test_")):
+        created = json("keys", "create", org, "--name", "app")
+        assert created["key"].startswith(prefix)
+        assert json("keys", "rotate", created["id"])["key"].startswith(prefix)
+
+
+def test_a_list_tells_when_a_key_was_last_used(json: Json, organization: str, transaction: Transaction) -> None:
+    created = json("keys", "create", organization, "--name", "app")
+    assert created["lastUsedAt"] is None
+    with transaction() as session:
+        session.get_one(ApiKey, created["id"]).last_used_at = datetime(2026, 1, 2, tzinfo=UTC)
+    assert json("keys", "list", organization)[0]["lastUsedAt"] == "2026-01-02T00:00:00.000000Z"
+
+
 def test_an_unknown_scope_is_a_wrong_command_line(run: Run, organization: str) -> None:
     run("keys", "create", organization, "--name", "app", "--scope", "everything", code=2)
 
