@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel import col
 
 from case_orders import keyring
@@ -43,9 +44,8 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
         row["mac"] = link(key, previous, row)
         ends[entry.chain] = position + 1, row["mac"]
         rows.append(row)
-    connection.execute(insert(AuditEntry), rows)
-    end = update(AuditHead).where(col(AuditHead.chain) == bindparam("of")).values(mac=bindparam("last"))
-    connection.execute(end, [{"of": chain, "last": mac} for chain, (_, mac) in ends.items()])
+    connection.execute(_INSERT, rows)
+    connection.execute(_END, [{"of": chain, "last": mac} for chain, (_, mac) in ends.items()])
 
 
 def _columns(entry: Entry) -> dict[str, Any]:
@@ -54,11 +54,20 @@ def _columns(entry: Entry) -> dict[str, Any]:
 
 def _take(connection: Connection, counts: Mapping[str, int]) -> dict[str, tuple[int, bytes]]:
     """Move the ends of chains on by so many entries, and hold them: where each was, and the HMAC of its last entry."""
-    new = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(AuditHead)
-    move = new.on_conflict_do_update(
-        index_elements=["chain"], set_={"position": AuditHead.position + new.excluded.position}
-    ).returning(col(AuditHead.chain), col(AuditHead.position), col(AuditHead.mac))
     # Sorted: two that take the same chains wait for each other in one order, so neither waits for the other.
     wanted = [{"chain": chain, "position": counts[chain], "mac": BEGINNING} for chain in sorted(counts)]
-    moved = connection.execute(move, wanted)
+    moved = connection.execute(_MOVE[connection.dialect.name], wanted)
     return {chain: (position - counts[chain], mac) for chain, position, mac in moved}
+
+
+def _move(new: sqlite.Insert | postgresql.Insert) -> ReturningInsert[str, int, bytes]:
+    """Make an end, or move it on; SQLite and PostgreSQL take the same words, SQLAlchemy has a construct for each."""
+    return new.on_conflict_do_update(
+        index_elements=["chain"], set_={"position": AuditHead.position + new.excluded.position}
+    ).returning(col(AuditHead.chain), col(AuditHead.position), col(AuditHead.mac))
+
+
+# Made once: to build a statement takes longer than to run it.
+_MOVE = {"sqlite": _move(sqlite.insert(AuditHead)), "postgresql": _move(postgresql.insert(AuditHead))}
+_INSERT = insert(AuditEntry)
+_END = update(AuditHead).where(col(AuditHead.chain) == bindparam("of")).values(mac=bindparam("last"))
