@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from case_orders.audit.entries import Entry
 from case_orders.audit.recording import record
-from case_orders.db import Database
+from case_orders.db import UNAVAILABLE, Busy, Database, Uncertain
 from case_orders.edge.exchange import Exchange
 from case_orders.envelope import Answer, Download
 from case_orders.errors import Refusal
@@ -81,14 +81,25 @@ class Refusals:
         self._left_out = 0
 
     async def record(self, trail: Trail, refusal: Refusal, **records: Any) -> None:
-        """Have a refusal told; it is durable when this returns. Raises what `Database.write` raises."""
+        """Have a refusal told. That of somebody known is durable then; raises what `Database.write` raises if not."""
+        outcome = f"{refusal.status} {refusal.code}"
         if trail.actor == NOBODY:
-            if not self._has_room():
-                self._left_out += 1
+            await self._record_sparingly(trail, outcome, records)
+        else:
+            await self._write(trail.entry(outcome, **records))
+
+    async def _record_sparingly(self, trail: Trail, outcome: str, records: dict[str, Any]) -> None:
+        """Nobody is shown anything, and nobody learns from the answer how the database is."""
+        left_out, self._left_out = self._left_out, 0
+        try:
+            if self._has_room():
+                await self._write(trail.entry(outcome, **records, **({"left_out": left_out} if left_out else {})))
                 return
-            if self._left_out:
-                records["left_out"], self._left_out = self._left_out, 0
-        entry = trail.entry(f"{refusal.status} {refusal.code}", **records)
+        except (Busy, Uncertain, *UNAVAILABLE):
+            pass
+        self._left_out += left_out + 1
+
+    async def _write(self, entry: Entry) -> None:
         await self._database.write(lambda session: record(session, entry))
 
     def _has_room(self) -> bool:
