@@ -85,7 +85,7 @@ async def test_more_writes_than_the_queue_holds_are_put_off(settings: Settings, 
     database = Database(settings.database_url, most_waiting=0)
     async with api_of(create_app(settings, database), us) as api:
         answer = await api.post("/cases", json={"patient": PATIENT})
-        assert (await api.get("/cases")).status_code == 200
+        assert (await api.get("/orders")).status_code == 200
     await database.close()
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
