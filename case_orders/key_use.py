@@ -62,5 +62,7 @@ def _write(session: Session, used: Mapping[str, datetime]) -> None:
     # Sorted: of two processes that write at once, neither waits for the other while the other waits for it.
     for key_id in sorted(used):
         last = col(ApiKey.last_used_at)
-        row = update(ApiKey).where(col(ApiKey.id) == key_id, or_(last.is_(None), last < used[key_id]))
+        # A key that has ended may be remembered for a while: that it was tried is no use.
+        is_later = or_(last.is_(None), last < used[key_id])
+        row = update(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None), is_later)
         session.connection().execute(row.values(last_used_at=used[key_id]))

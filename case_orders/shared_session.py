@@ -72,6 +72,10 @@ class SharedSession(Session):
         row = self.get(entity, ident, **options)
         return super().get_one(entity, ident, **options) if row is None else row
 
+    def note_written(self) -> None:
+        """Something will be written for the piece of work that is under way, and no statement tells of it yet."""
+        self._wrote = True
+
     def note_added(self, row: SQLModel) -> None:
         key = tuple(inspect(type(row)).primary_key_from_instance(row))
         self._added.setdefault(str(row.__tablename__), set()).add(key)

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from case_orders.audit import chain
 from case_orders.audit.entries import Entry
+from case_orders.shared_session import SharedSession
 
 _WAITING = "case_orders.audit"
 
@@ -13,6 +14,8 @@ def record(session: Session, entry: Entry) -> None:
     """Have `entry` written when `session` commits; what is rolled back leaves none."""
     within = session.get_nested_transaction() or session.get_transaction() or session.begin()
     session.info.setdefault(_WAITING, []).append((within, entry))
+    if isinstance(session, SharedSession):
+        session.note_written()
 
 
 def recorded(session: Session) -> bool:

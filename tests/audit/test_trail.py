@@ -192,6 +192,19 @@ async def test_a_key_without_the_scope_is_told_in_its_organizations_chain(
     require_entry(entry, "listCases", "403 insufficient_scope", answer, f"key:{key_id}")
 
 
+async def test_a_key_that_was_revoked_while_in_use_is_told_in_its_organizations_chain(
+    client: ContractClient, us: Tenant, database: Database
+) -> None:
+    assert (await client.get("/orders")).status_code == 200
+    with database.transaction() as session:
+        key = session.exec(select(ApiKey).where(ApiKey.organization_id == us.organization_id)).one()
+        key.revoked_at = now()
+    for path, operation_id in (("/orders", "listOrders"), ("/cases", "listCases")):
+        answer = await client.get(path)
+        entry = entries(database, us.organization_id)[-1]
+        require_entry(entry, operation_id, "401 invalid_api_key", answer, f"key:{key.id}")
+
+
 def of(answer: httpx2.Response, told: Sequence[AuditEntry]) -> AuditEntry:
     (entry,) = [entry for entry in told if entry.request_id == answer.headers["x-request-id"]]
     return entry
