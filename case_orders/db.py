@@ -21,6 +21,7 @@ from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
 from case_orders.group_commit import Busy, T, Uncertain, Work, Writer
+from case_orders.wakeups import Bell, Notifications, Pipes, ring_after_commits
 
 __all__ = ["UNAVAILABLE", "Busy", "Database", "Uncertain", "UtcDateTime", "first_id", "new_id", "now"]
 
@@ -32,13 +33,16 @@ _PATIENCE_SECONDS = 30
 
 # A server that vanishes without a word is noticed within half a minute; by itself Linux would wait for a quarter of an
 # hour. https://www.postgresql.org/docs/current/libpq-connect.html
-_POSTGRESQL = {
+_KEEPALIVE = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+}
+_POSTGRESQL = {
+    **_KEEPALIVE,
     "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
     # A host that was cut off must not hold its locks for the two hours that the server would wait for it.
     " -c idle_in_transaction_session_timeout=10s"
@@ -89,6 +93,8 @@ class Database:
         As many writes, and as many reads, may wait as `most_waiting` says, and each of them for `patience_seconds`.
         """
         self.engine, self._read_engine = _engines(url)
+        self.bell = _bell(url)
+        ring_after_commits(self.engine, self.bell)
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
         self._writer = Writer(self.engine, most_waiting, patience_seconds)
@@ -180,6 +186,17 @@ def _engines(url: str) -> tuple[Engine, Engine]:
         **options,
     )
     return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _bell(url: str) -> Bell:
+    """What wakes the workers of a database."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return Pipes(Path(f"{parsed.database}-workers"))
+    if parsed.query.get("pooler") == "transaction":
+        return Notifications(None)
+    server = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    return Notifications(server, **_KEEPALIVE)
 
 
 def _make_private(path: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, not_, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
+from case_orders.wakeups import jobs_promised
 from models import Job
 from models.jobs import JobKind, JobState
 
@@ -36,6 +37,8 @@ def enqueue(
         organization_id=organization_id, kind=kind, subject=subject, destination=destination, due_at=now() + delay
     )
     session.add(job)
+    if not delay:
+        jobs_promised(session.connection())
     return job
 
 
@@ -162,6 +165,7 @@ def retry(session: Session, job: Job, error: str, delay: timedelta) -> None:
 def release(session: Session, job: Job) -> None:
     """Give a job back untouched: it is due at once, and this attempt does not count."""
     _release(session, job, due_at=now(), attempt=job.attempt - 1)
+    jobs_promised(session.connection())
 
 
 def bury(session: Session, job: Job, error: str) -> None:
@@ -179,6 +183,7 @@ def replay(session: Session, job: Job) -> None:
     """Let a dead job live again, with all its attempts before it."""
     job.state, job.due_at, job.attempt, job.leased_until = (JobState.WAITING, now(), 0, None)
     session.add(job)
+    jobs_promised(session.connection())
 
 
 def oldest_due(session: Session) -> datetime | None:

@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     """How many jobs a worker has under way at once."""
     worker_per_destination: int = Field(default=8, ge=1)
     """How many of them go to one pharmacy or one webhook host."""
-    worker_poll_seconds: float = Field(default=0.2, gt=0)
-    """How often an idle worker looks for due jobs."""
+    worker_poll_seconds: float = Field(default=1, gt=0)
+    """How often an idle worker looks for due jobs that nobody woke it for, such as those whose pause is over."""
     lease_seconds: float = Field(default=120, gt=0)
     """After this time a job whose worker went silent is given to another; longer than any job may take."""
     follow_seconds: float = Field(default=300, gt=0)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -70,14 +70,20 @@ class Worker:
         self.database = context.database
         self.settings = context.settings
         self._running: dict[asyncio.Task[None], Job] = {}
+        self._news = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then give back what is under way, so that another worker has it at once."""
+        stopped = asyncio.create_task(stop.wait())
+        stopped.add_done_callback(lambda _: self._news.set())
         try:
-            while not stop.is_set():
-                if not await self._find_work():
-                    await self._wait(stop)
+            async with self.database.bell.listening(self._news.set):
+                while not stop.is_set():
+                    self._news.clear()
+                    if not await self._find_work():
+                        await self._wait_for_news()
         finally:
+            stopped.cancel()
             await self._give_back()
 
     async def _find_work(self) -> bool:
@@ -91,22 +97,25 @@ class Worker:
         """Claim as many due jobs as there is room for; whether there were any."""
         under_way = list(self._running.values())
         limits = outbox.Limits(self.settings.worker_concurrency, self.settings.worker_per_destination)
-        if len(under_way) >= limits.jobs or await self.database.read(outbox.oldest_due) is None:
+        if len(under_way) >= limits.jobs:
             return False
         lease = timedelta(seconds=self.settings.lease_seconds)
         jobs = await self.database.write(lambda session: outbox.claim(session, limits, lease, under_way))
         for job in jobs:
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job
-            task.add_done_callback(self._running.pop)
+            task.add_done_callback(self._forget)
         return bool(jobs)
 
-    async def _wait(self, stop: asyncio.Event) -> None:
-        """Until a job ends or the poll is due, whichever comes first."""
-        stopped = asyncio.create_task(stop.wait())
-        seconds = self.settings.worker_poll_seconds
-        await asyncio.wait([stopped, *self._running], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._news.set()
+
+    async def _wait_for_news(self) -> None:
+        """Until a job is promised, a job ends, the worker is to stop, or it is time to look all the same."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.worker_poll_seconds):
+                await self._news.wait()
 
     async def _attempt(self, job: Job) -> None:
         kind = KINDS[job.kind]
