@@ -232,7 +232,11 @@ async def deployed(url: str, folder: Path, workers: int, life: str, tenants: int
     port, pharmacy_port = free_port(), free_port()
     pharmacy_url = f"http://127.0.0.1:{pharmacy_port}"
     settings = Settings(
-        data_dir=folder, database_url=url, port=port, public_url=f"http://127.0.0.1:{port}", outbound_allow=("127.0.0.0/8",)
+        data_dir=folder,
+        database_url=url,
+        port=port,
+        public_url=f"http://127.0.0.1:{port}",
+        outbound_allow=("127.0.0.0/8",),
     )
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -273,9 +277,7 @@ def _populate(database: Database, count: int, pharmacy_url: str) -> list[Tenant]
         for number, tenant in enumerate(tenants):
             populate(session, tenant, pharmacy_url)
             hook = pharmacy_url.replace("127.0.0.1", f"127.0.0.{number + 1}")  # a host for each customer
-            session.add(
-                Webhook(organization_id=tenant.organization_id, url=hook, events=events, secret=REQUEST_SECRET)
-            )
+            session.add(Webhook(organization_id=tenant.organization_id, url=hook, events=events, secret=REQUEST_SECRET))
     return tenants
 
 
@@ -341,7 +343,7 @@ def claiming(kind: str, waiting_jobs: int, claims: int = 50) -> str:
             populate(session, tenant)
         _fill(database, tenant.organization_id, "crowded", waiting_jobs)
         _fill(database, tenant.organization_id, "", claims * 4)
-        limits, rounds = outbox.Limits(32, 8), outbox.Rounds()
+        limits, rounds = outbox.Limits(32, 8), {}
         with database.transaction() as session:
             under_way = outbox.claim(session, limits, timedelta(minutes=2), rounds)
         times = []
@@ -359,8 +361,17 @@ def _fill(database: Database, organization_id: str, destination: str, count: int
     start = now() - timedelta(days=1 if destination else 0)
     for first in range(0, count, 20_000):
         rows = [
-            {"id": new_id(), "organization_id": organization_id, "kind": JobKind.SUBMIT_ORDER, "subject": new_id(),
-             "destination": destination, "state": "WAITING", "due_at": start, "attempt": 0, "created_at": start}
+            {
+                "id": new_id(),
+                "organization_id": organization_id,
+                "kind": JobKind.SUBMIT_ORDER,
+                "subject": new_id(),
+                "destination": destination,
+                "state": "WAITING",
+                "due_at": start,
+                "attempt": 0,
+                "created_at": start,
+            }
             for _ in range(min(20_000, count - first))
         ]
         with database.transaction() as session:
@@ -387,6 +398,9 @@ async def main() -> None:
                     print(await throughput(kind, workers, arguments.orders, life), flush=True)
         if arguments.only in (None, "waiting"):
             print(await waiting(kind), flush=True)
+        if arguments.only in (None, "claiming"):
+            for waiting_jobs in (0, 10_000, 1_000_000):
+                print(claiming(kind, waiting_jobs), flush=True)
 
 
 if __name__ == "__main__":

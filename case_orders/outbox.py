@@ -10,8 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, func, not_, update
+from sqlalchemy import ColumnElement, delete, func, literal, update
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from case_orders.db import now
 from case_orders.wakeups import jobs_promised
@@ -65,15 +66,6 @@ class Share:
     destination: str | None = None
     organization_id: str | None = None
 
-    def holds(self) -> ColumnElement[bool]:
-        """True of the jobs that belong to it."""
-        conditions: list[ColumnElement[bool]] = [col(Job.kind).in_(self.kinds)]
-        if self.destination is not None:
-            conditions.append(col(Job.destination) == self.destination)
-        if self.organization_id is not None:
-            conditions.append(col(Job.organization_id) == self.organization_id)
-        return and_(*conditions)
-
 
 _ALL = frozenset(JobKind)
 _DELIVERIES = frozenset({JobKind.DELIVER_WEBHOOK})
@@ -106,19 +98,34 @@ class Limits:
         return limits
 
 
-def claim(session: Session, limits: Limits, lease: timedelta, under_way: Collection[Job] = ()) -> list[Job]:
-    """Take due jobs, oldest first, as many as there is room for beside `under_way`, which this worker has already."""
+Rounds = dict[JobKind, str]
+"""Of each kind the destination at which a round is to go on. Nothing stands here when a round is over."""
+
+# How many destinations of a kind are looked at in one claim.
+_STRIDE = 100
+
+
+def claim(
+    session: Session, limits: Limits, lease: timedelta, rounds: Rounds, under_way: Collection[Job] = ()
+) -> list[Job]:
+    """Take due jobs, as many as there is room for beside `under_way`, which this worker has already.
+
+    The oldest come first. Where those that may not be taken crowd the front of the queue, what is behind them is found
+    by going round the destinations. So a claim costs the same however many jobs wait. It leaves in `rounds` where
+    another one goes on.
+    """
     moment = now()
+    due = _due(moment)
+    room, window = limits.jobs - len(under_way), 2 * limits.jobs
     counts = Counter(share for job in under_way for share in limits.of(job))
-    full = {share for job in under_way for share, limit in limits.of(job).items() if counts[share] >= limit}
-    due = (
-        select(Job)
-        .where(Job.state == JobState.WAITING, col(Job.due_at) <= moment, *(not_(share.holds()) for share in full))
-        .order_by(col(Job.due_at))
-        .limit(limits.jobs - len(under_way))
-        .with_for_update(skip_locked=True)
-    )
-    taken = _within(limits, session.exec(due).all(), counts)
+    oldest = session.exec(due.order_by(col(Job.due_at)).limit(window)).all()
+    taken = _within(limits, oldest, counts, room)
+    if len(oldest) == window and len(taken) < room:
+        heads = [head for kind in JobKind for head in _heads(session, kind, moment, rounds)]
+        others = session.exec(due.where(col(Job.id).in_(heads)).order_by(col(Job.due_at))).all()
+        taken += _within(limits, others, counts, room - len(taken))
+    else:
+        rounds.clear()
     for job in taken:
         job.attempt += 1
         job.due_at = job.leased_until = moment + lease
@@ -126,11 +133,36 @@ def claim(session: Session, limits: Limits, lease: timedelta, under_way: Collect
     return taken
 
 
-def _within(limits: Limits, jobs: Collection[Job], counts: Counter[Share]) -> list[Job]:
-    taken = []
+def _due(moment: datetime) -> SelectOfScalar[Job]:
+    due = select(Job).where(Job.state == JobState.WAITING, col(Job.due_at) <= moment)
+    return due.with_for_update(skip_locked=True)
+
+
+def _heads(session: Session, kind: JobKind, moment: datetime, rounds: Rounds) -> list[str]:
+    """The oldest due job of each destination on the next stride of the round, by skipping from one to the next."""
+    waiting = (Job.state == JobState.WAITING, Job.kind == kind)
+    following = select(func.min(Job.destination)).where(*waiting)
+    begin = following.where(col(Job.destination) > rounds[kind]) if kind in rounds else following
+    stride = select(begin.scalar_subquery().label("destination"), literal(1).label("step")).cte(recursive=True)
+    beyond = following.where(col(Job.destination) > stride.c.destination).scalar_subquery()
+    on = select(beyond, stride.c.step + 1).where(stride.c.destination.is_not(None), stride.c.step < _STRIDE)
+    stride = stride.union_all(on)
+    head = select(Job.id).where(*waiting, Job.destination == stride.c.destination, col(Job.due_at) <= moment)
+    rows = session.exec(select(stride.c.destination, head.order_by(col(Job.due_at)).limit(1).scalar_subquery())).all()
+    last: str | None = rows[-1][0]
+    if last is None:
+        rounds.pop(kind, None)
+    else:
+        rounds[kind] = last
+    return [job_id for _, job_id in rows if job_id is not None]
+
+
+def _within(limits: Limits, jobs: Collection[Job], counts: Counter[Share], room: int) -> list[Job]:
+    """The first `room` of the jobs that keep within the limits; `counts` goes on counting."""
+    taken: list[Job] = []
     for job in jobs:
         shares = limits.of(job)
-        if all(counts[share] < limit for share, limit in shares.items()):
+        if len(taken) < room and all(counts[share] < limit for share, limit in shares.items()):
             counts.update(shares.keys())
             taken.append(job)
     return taken

@@ -70,6 +70,7 @@ class Worker:
         self.database = context.database
         self.settings = context.settings
         self._running: dict[asyncio.Task[None], Job] = {}
+        self._rounds: outbox.Rounds = {}
         self._news = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -94,18 +95,18 @@ class Worker:
             return False
 
     async def _start_due_jobs(self) -> bool:
-        """Claim as many due jobs as there is room for; whether there were any."""
+        """Claim as many due jobs as there is room for; whether there may be more."""
         under_way = list(self._running.values())
         limits = outbox.Limits(self.settings.worker_concurrency, self.settings.worker_per_destination)
         if len(under_way) >= limits.jobs:
             return False
         lease = timedelta(seconds=self.settings.lease_seconds)
-        jobs = await self.database.write(lambda session: outbox.claim(session, limits, lease, under_way))
+        jobs = await self.database.write(lambda session: outbox.claim(session, limits, lease, self._rounds, under_way))
         for job in jobs:
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job
             task.add_done_callback(self._forget)
-        return bool(jobs)
+        return bool(jobs or self._rounds)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

@@ -48,7 +48,10 @@ class Job(Row, table=True):
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state_due_at", "state", "due_at"),)
+    __table_args__ = (
+        Index("ix_jobs_state_due_at", "state", "due_at"),
+        Index("ix_jobs_state_kind_destination_due_at", "state", "kind", "destination", "due_at"),
+    )
 
     id: str = columns.key()
     organization_id: str = columns.reference("organizations.id", index=False)

@@ -4,9 +4,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 from sqlmodel import Session, col, select
 
 from case_orders import outbox
@@ -58,10 +61,16 @@ def promise(database: Database, organization_id: str) -> Callable[..., str]:
 
 
 def claim(
-    database: Database, limit: int = 20, lease: timedelta = MINUTE, cap: int = 20, under_way: Collection[Job] = ()
+    database: Database,
+    limit: int = 20,
+    lease: timedelta = MINUTE,
+    cap: int = 20,
+    under_way: Collection[Job] = (),
+    rounds: outbox.Rounds | None = None,
 ) -> list[Job]:
     with database.transaction() as session:
-        return outbox.claim(session, outbox.Limits(limit, cap), lease, under_way)
+        rounds = {} if rounds is None else rounds
+        return outbox.claim(session, outbox.Limits(limit, cap), lease, rounds, under_way)
 
 
 def ids(jobs: list[Job]) -> list[str]:
@@ -191,6 +200,96 @@ def test_a_destination_with_many_jobs_does_not_keep_others_from_being_found(
         promise(destination)
     held = claim(database, limit=2, cap=3)
     assert [job.destination for job in claim(database, limit=4, cap=3, under_way=held)] == ["other"]
+
+
+def crowd(database: Database, organization_id: str, jobs: int) -> list[Job]:
+    """This many jobs for one pharmacy, all due before any other; what a worker has of them that may have no more."""
+    long_ago = now() - timedelta(days=1)
+    with database.transaction() as session:
+        session.add_all(
+            Job(
+                id=new_id(),
+                organization_id=organization_id,
+                kind=JobKind.SUBMIT_ORDER,
+                subject="",
+                destination="crowded",
+                due_at=long_ago,
+                created_at=long_ago,
+            )
+            for _ in range(jobs)
+        )
+    return claim(database, limit=8, cap=4)
+
+
+def test_jobs_behind_a_crowd_are_found(database: Database, promise: Callable[..., str], organization_id: str) -> None:
+    under_way = crowd(database, organization_id, 40)
+    hidden = [promise(f"pharmacy-{number}") for number in range(3)]
+    hidden += [promise("crowded", kind=JobKind.CANCEL_ORDER), promise(kind=JobKind.APPLY_REPORT)]
+    assert set(ids(claim(database, limit=8, cap=4, under_way=under_way))) == set(hidden)
+
+
+def test_a_round_visits_every_destination_and_then_ends(
+    database: Database, promise: Callable[..., str], organization_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_STRIDE", 4)
+    under_way = crowd(database, organization_id, 40)
+    for number in range(9):
+        promise(f"idle-{number}", delay=MINUTE)
+    last = promise("z")
+    rounds: outbox.Rounds = {}
+    claims = [claim(database, limit=8, cap=4, under_way=under_way, rounds=rounds) for _ in range(3)]
+    assert [ids(jobs) for jobs in claims] == [[], [], [last]]
+    assert rounds == {}
+
+
+def test_a_round_that_is_under_way_ends_with_the_crowd(database: Database, promise: Callable[..., str]) -> None:
+    job = promise()
+    rounds = {JobKind.SUBMIT_ORDER: "pharmacy"}
+    assert ids(claim(database, rounds=rounds)) == [job]
+    assert rounds == {}
+
+
+def test_a_claim_costs_the_same_however_many_jobs_wait(
+    database: Database, promise: Callable[..., str], organization_id: str
+) -> None:
+    """Counted in rows that PostgreSQL visits, and in steps of SQLite's machine."""
+    efforts = []
+    under_way: list[Job] = []
+    for more in (300, 6000):
+        under_way += crowd(database, organization_id, more)[: 3 - len(under_way)]
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+        job = promise("other")
+        with measured(database) as effort:
+            assert ids(claim(database, limit=8, cap=4, under_way=under_way)) == [job]
+        efforts.append(effort())
+    assert efforts[1] < 1.2 * efforts[0] + 50
+
+
+@contextmanager
+def measured(database: Database) -> Iterator[Callable[[], float]]:
+    """What the statements of the block cost, in a measure that does not hang on the clock."""
+    steps: list[float] = []
+
+    def count(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if not statement.startswith(("SELECT", "WITH")):
+            return
+        if database.is_sqlite:
+            connection.connection.dbapi_connection.set_progress_handler(lambda: steps.append(1), 10)
+            return
+        plan = connection.connection.cursor()
+        plan.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        steps.append(_visited(plan.fetchone()[0][0]["Plan"]))
+
+    event.listen(database.engine, "before_cursor_execute", count)
+    yield lambda: sum(steps)
+    event.remove(database.engine, "before_cursor_execute", count)
+
+
+def _visited(plan: dict[str, Any]) -> float:
+    """How many rows a plan and all below it came upon."""
+    here = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+    return here * plan["Actual Loops"] + sum(_visited(part) for part in plan.get("Plans", ()))
 
 
 def test_a_cancel_finds_room_at_a_pharmacy_that_is_asked_about_many_orders(

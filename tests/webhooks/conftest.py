@@ -109,7 +109,7 @@ class Desk:
             job.due_at, job.attempt = now() - timedelta(seconds=1), number - 1
             session.add(job)
         with self.database.transaction() as session:
-            (job,) = outbox.claim(session, outbox.Limits(1, 1), timedelta(minutes=1))
+            (job,) = outbox.claim(session, outbox.Limits(1, 1), timedelta(minutes=1), {})
         await deliver_webhook(self.context, job)
         return job
 
