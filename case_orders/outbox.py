@@ -6,13 +6,12 @@ ran out commits nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, literal, update
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from case_orders.db import now
 from case_orders.wakeups import jobs_promised
@@ -115,15 +114,13 @@ def claim(
     another one goes on.
     """
     moment = now()
-    due = _due(moment)
     room, window = limits.jobs - len(under_way), 2 * limits.jobs
     counts = Counter(share for job in under_way for share in limits.of(job))
-    oldest = session.exec(due.order_by(col(Job.due_at)).limit(window)).all()
+    oldest = _oldest(session, moment, window)
     taken = _within(limits, oldest, counts, room)
     if len(oldest) == window and len(taken) < room:
         heads = [head for kind in JobKind for head in _heads(session, kind, moment, rounds)]
-        others = session.exec(due.where(col(Job.id).in_(heads)).order_by(col(Job.due_at))).all()
-        taken += _within(limits, others, counts, room - len(taken))
+        taken += _within(limits, _still_due(session, heads, moment), counts, room - len(taken))
     else:
         rounds.clear()
     for job in taken:
@@ -133,9 +130,17 @@ def claim(
     return taken
 
 
-def _due(moment: datetime) -> SelectOfScalar[Job]:
+def _oldest(session: Session, moment: datetime, count: int) -> Sequence[Job]:
     due = select(Job).where(Job.state == JobState.WAITING, col(Job.due_at) <= moment)
-    return due.with_for_update(skip_locked=True)
+    return session.exec(due.order_by(col(Job.due_at)).limit(count).with_for_update(skip_locked=True)).all()
+
+
+def _still_due(session: Session, job_ids: Collection[str], moment: datetime) -> list[Job]:
+    """Those of these jobs that no other worker took meanwhile, oldest first."""
+    # They are asked for by id alone: told more, SQLite would rather read all that are due.
+    jobs = session.exec(select(Job).where(col(Job.id).in_(job_ids)).with_for_update(skip_locked=True))
+    due = [job for job in jobs if job.state is JobState.WAITING and job.due_at <= moment]
+    return sorted(due, key=lambda job: job.due_at)
 
 
 def _heads(session: Session, kind: JobKind, moment: datetime, rounds: Rounds) -> list[str]:

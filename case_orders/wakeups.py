@@ -120,7 +120,7 @@ class Pipes:
 
 @contextmanager
 def _pipe(path: Path) -> Iterator[int]:
-    """A new pipe, open for reading. It gets its name when it is open: before, it would be taken for an abandoned one."""
+    """A new pipe, open for reading. It gets its name once it is open: until then it would be taken for abandoned."""
     unopened = path.with_suffix(".new")
     os.mkfifo(unopened, 0o600)
     # For writing too: without a writer it would be readable all the time.
