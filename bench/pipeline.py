@@ -342,7 +342,7 @@ def claiming(kind: str, waiting_jobs: int, claims: int = 50) -> str:
         with database.transaction() as session:
             populate(session, tenant)
         _fill(database, tenant.organization_id, "crowded", waiting_jobs)
-        _fill(database, tenant.organization_id, "", claims * 16)
+        _fill(database, tenant.organization_id, "", (claims + 1) * 16)
         limits, rounds = outbox.Limits(16, 8), cast(outbox.Rounds, {})
         with database.transaction() as session:
             first = outbox.claim(session, limits, timedelta(minutes=2), rounds)
