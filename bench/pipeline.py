@@ -343,6 +343,9 @@ def claiming(kind: str, waiting_jobs: int, claims: int = 50) -> str:
             populate(session, tenant)
         _fill(database, tenant.organization_id, "crowded", waiting_jobs)
         _fill(database, tenant.organization_id, "", (claims + 1) * 16)
+        if not database.is_sqlite:  # as its own housekeeping does after a minute
+            with database.transaction() as session:
+                session.connection().exec_driver_sql("ANALYZE jobs")
         limits, rounds = outbox.Limits(16, 8), cast(outbox.Rounds, {})
         with database.transaction() as session:
             first = outbox.claim(session, limits, timedelta(minutes=2), rounds)

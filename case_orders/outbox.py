@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, literal, update
+from sqlalchemy import ColumnElement, delete, func, literal, tuple_, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -192,6 +192,13 @@ def finish(session: Session, job: Job) -> None:
     """The job is done. Raises `LeaseLost` if it is no longer this attempt's."""
     if session.connection().execute(delete(Job).where(*_held(job))).rowcount != 1:
         raise LeaseLost
+
+
+def finish_all(session: Session, jobs: Collection[Job]) -> set[str]:
+    """The ids of those jobs that were still their attempt's; they are done now."""
+    attempt = tuple_(col(Job.id), col(Job.attempt), col(Job.leased_until))
+    held = attempt.in_([(job.id, job.attempt, job.leased_until) for job in jobs])
+    return set(session.connection().execute(delete(Job).where(held).returning(col(Job.id))).scalars())
 
 
 def retry(session: Session, job: Job, error: str, delay: timedelta) -> None:

@@ -4,20 +4,26 @@ A function ends by `Context.complete`, which stores what it did and the end of t
 `Again`, to be tried once more; or by `GiveUp`. Any other error counts as `Again`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlmodel import Session
 
 from case_orders import audit, outbox
 from case_orders.db import Database
 from case_orders.documents import DocumentStore
+from case_orders.gathering import Gathering
 from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.settings import Settings
 from models import Job
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+Together = Callable[[Session, Sequence[A]], Sequence[B]]
 
 
 class Again(Exception):
@@ -46,6 +52,7 @@ class Context:
     outbound: Outbound
     documents: DocumentStore
     links: Links
+    _gatherings: dict[Together[Any, Any], Gathering[Any, Any]] = field(default_factory=dict)
 
     async def complete(self, job: Job, act: Callable[[Session], Any] = lambda session: None) -> None:
         """Run `act`, if there is anything to do, and end the job: both or neither.
@@ -68,3 +75,21 @@ class Context:
             return act(session)
 
         return await self.database.write(checked)
+
+    async def read_together(self, read: Together[A, B], subject: A) -> B:
+        """What `read` answers for `subject`; jobs that ask at the same time are answered by one reading."""
+        if read not in self._gatherings:
+            self._gatherings[read] = Gathering(
+                lambda subjects: self.database.read(lambda session: read(session, subjects))
+            )
+        answer: B = await self._gatherings[read].ask(subject)
+        return answer
+
+    async def write_together(self, write: Together[A, B], subject: A) -> B:
+        """The same for a function that writes. It must not fail for one in a way that spoils the others."""
+        if write not in self._gatherings:
+            self._gatherings[write] = Gathering(
+                lambda subjects: self.database.write(lambda session: write(session, subjects))
+            )
+        answer: B = await self._gatherings[write].ask(subject)
+        return answer

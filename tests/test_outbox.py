@@ -248,8 +248,9 @@ def test_a_claim_costs_the_same_however_many_jobs_wait(
     under_way: list[Job] = []
     for more in (300, 5000):
         under_way += crowd(database, organization_id, more)[: 3 - len(under_way)]
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("ANALYZE")
+        if not database.is_sqlite:  # as it does by itself after a minute
+            with database.transaction() as session:
+                session.connection().exec_driver_sql("ANALYZE jobs")
         job = promise("other")
         with measured(database) as effort:
             assert ids(claim(database, limit=8, cap=4, under_way=under_way)) == [job]

@@ -5,13 +5,16 @@ The schedule of retries is Standard Webhooks': 5 s, 5 min, 30 min, 2 h, 5 h, 10 
 
 import base64
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlmodel import Session
+from sqlalchemy import insert, update
+from sqlmodel import Session, col, select
 
 from case_orders import outbox
-from case_orders.db import now
+from case_orders.db import new_id, now
 from case_orders.documents import DocumentMissing, StoreUnavailable
 from case_orders.edge.answers import to_json
 from case_orders.envelope import JSON
@@ -67,22 +70,53 @@ class Outcome:
         return self.status_code == 410
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that was sent: by which job, to whom, when, and how it ended."""
+
+    job: Job
+    webhook_id: str
+    at: datetime
+    outcome: Outcome
+
+    def attempt(self) -> dict[str, Any]:
+        """The row of `Attempt`."""
+        return {
+            "id": new_id(),
+            "delivery_id": self.job.subject,
+            "at": self.at,
+            "status_code": self.outcome.status_code,
+            "duration_ms": self.outcome.duration_ms,
+            "outcome": self.outcome.words,
+        }
+
+
 async def deliver_webhook(context: Context, job: Job) -> None:
-    message = await context.database.read(lambda session: _message(session, job.subject))
+    message = await context.read_together(_messages, job.subject)
     if message is None:  # the webhook is gone, or switched off
         await context.complete(job, lambda session: _abandon(session, job.subject))
         return
     sent_at = now()
     outcome = await _send(context, message, sent_at)
-    await context.database.write(lambda session: _record(session, job, sent_at, outcome))
+    if outcome.delivered:
+        await context.write_together(_record_delivered, Sent(job, message.webhook.id, sent_at, outcome))
+    else:
+        await context.database.write(lambda session: _record(session, job, sent_at, outcome))
 
 
-def _message(session: Session, delivery_id: str) -> Message | None:
-    delivery = session.get(Delivery, delivery_id)
-    webhook = session.get(Webhook, delivery.webhook_id) if delivery else None
-    if delivery is None or webhook is None or not webhook.active:
-        return None
-    event = session.get_one(Event, delivery.event_id)
+def _messages(session: Session, delivery_ids: Sequence[str]) -> list[Message | None]:
+    """What is to be sent for each of these; None where the webhook is gone, or switched off."""
+    rows = (
+        select(Delivery.id, Webhook, Event)
+        .join(Webhook, col(Webhook.id) == Delivery.webhook_id)
+        .join(Event, col(Event.id) == Delivery.event_id)
+        .where(col(Delivery.id).in_(delivery_ids), Webhook.active)
+    )
+    messages = {delivery_id: _message(session, webhook, event) for delivery_id, webhook, event in session.exec(rows)}
+    return [messages.get(delivery_id) for delivery_id in delivery_ids]
+
+
+def _message(session: Session, webhook: Webhook, event: Event) -> Message:
     data = dict(event.data)
     if webhook.data_mode == "FULL" and event.order_id is not None:
         data["order"] = session.get_one(Order, event.order_id).as_json(session)
@@ -178,6 +212,26 @@ def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> 
     if pause is None:
         delivery.status = DeliveryStatus.DELIVERED if outcome.delivered else DeliveryStatus.FAILED
     session.add(delivery)
+
+
+def _record_delivered(session: Session, sent: Sequence[Sent]) -> list[None]:
+    """Record messages that were taken: a few statements, however many there are."""
+    webhook_ids = {one.webhook_id for one in sent}
+    webhooks = select(Webhook).where(col(Webhook.id).in_(webhook_ids)).order_by(col(Webhook.id))
+    for webhook in session.exec(webhooks.with_for_update(key_share=True)):
+        webhook.failing_since = webhook.failed_at = None
+        session.add(webhook)
+    session.flush()
+    held = outbox.finish_all(session, [one.job for one in sent])
+    ids = {one.job.subject for one in sent}
+    known = set(session.exec(select(Delivery.id).where(col(Delivery.id).in_(ids))))  # others went with their webhook
+    attempts = [one.attempt() for one in sent if one.job.subject in known]
+    done = {one.job.subject for one in sent if one.job.id in held}
+    delivered = update(Delivery).where(col(Delivery.id).in_(done))
+    session.connection().execute(delivered.values(status=DeliveryStatus.DELIVERED, next_attempt_at=None))
+    if attempts:
+        session.connection().execute(insert(Attempt), attempts)
+    return [None] * len(sent)
 
 
 def _end(session: Session, job: Job, outcome: Outcome, pause: timedelta | None) -> None:
