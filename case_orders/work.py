@@ -20,7 +20,6 @@ from case_orders.outbound import Outbound
 from case_orders.settings import Settings
 from models import Job
 
-
 A = TypeVar("A")
 B = TypeVar("B")
 Together = Callable[[Session, Sequence[A]], Sequence[B]]

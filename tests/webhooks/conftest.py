@@ -113,6 +113,14 @@ class Desk:
         await deliver_webhook(self.context, job)
         return job
 
+    def claim_all(self) -> list[Job]:
+        with self.database.transaction() as session:
+            return outbox.claim(session, outbox.Limits(32, 32), timedelta(minutes=1), {})
+
+    def webhook_of(self, job: Job) -> str:
+        with self.database.transaction() as session:
+            return session.get_one(Delivery, job.subject).webhook_id
+
     def webhook(self, webhook_id: str) -> Webhook:
         with self.database.transaction() as session:
             return session.get_one(Webhook, webhook_id)

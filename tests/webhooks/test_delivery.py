@@ -1,5 +1,6 @@
 """Deliveries: what an answer means, when the next attempt is made, and when there is none."""
 
+import asyncio
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlmodel import select
 from case_orders.db import now
 from case_orders.webhooks import delivery, events
 from case_orders.webhooks.events import EventType
-from models import Attempt, Delivery, Webhook
+from models import Attempt, Delivery, Job, Webhook
 from models.webhooks import DeliveryStatus
 from tests.webhooks.conftest import Desk, Endpoint, never
 
@@ -341,3 +342,39 @@ async def test_an_attempt_under_way_at_a_redelivery_is_recorded_and_decides_noth
     assert desk.delivery().status is DeliveryStatus.PENDING
     (job,) = desk.jobs()
     assert (job.attempt, job.due_at <= now()) == (0, True)
+
+
+async def test_messages_that_are_sent_at_the_same_time_are_recorded_each_for_itself(
+    desk: Desk, endpoint: Endpoint
+) -> None:
+    """One webhook is deleted meanwhile, and one job goes to another worker."""
+    staying, leaving = desk.subscribe(endpoint.url), desk.subscribe(endpoint.url)
+    for _ in range(2):
+        desk.announce()
+    jobs = desk.claim_all()
+    lost = next(job for job in jobs if desk.webhook_of(job) == staying)
+    with desk.database.transaction() as session:
+        stolen = session.get_one(Job, lost.id)
+        stolen.attempt += 1
+        session.add(stolen)
+    arrived, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def answer() -> web.Response:
+        if len(endpoint.received) == len(jobs):
+            arrived.set()
+        await may_answer.wait()
+        return web.Response(status=204)
+
+    endpoint.answer = answer
+    sending = [asyncio.create_task(delivery.deliver_webhook(desk.context, job)) for job in jobs]
+    await arrived.wait()
+    with desk.database.transaction() as session:
+        session.delete(session.get_one(Webhook, leaving))
+    may_answer.set()
+    await asyncio.gather(*sending)
+    assert [job.id for job in desk.jobs()] == [lost.id]
+    with desk.database.transaction() as session:
+        statuses = {row.id: row.status for row in session.exec(select(Delivery))}
+    assert sorted(statuses.values()) == ["DELIVERED", "PENDING"]
+    assert statuses[lost.subject] == "PENDING"
+    assert len(desk.attempts()) == 2

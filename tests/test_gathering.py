@@ -1,0 +1,59 @@
+"""Calls that come together: made as one, answered each on its own."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from case_orders.gathering import Gathering
+
+
+class Doubling:
+    """Doubles numbers, several at a time, and remembers which came together; a negative one spoils its call."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.may_go_on = asyncio.Event()
+
+    async def act(self, numbers: Sequence[int]) -> list[int]:
+        self.calls.append(list(numbers))
+        await self.may_go_on.wait()
+        if min(numbers) < 0:
+            raise ValueError("negative")
+        return [2 * number for number in numbers]
+
+
+async def asked(gathering: Gathering[int, int], *numbers: int) -> list[asyncio.Task[int]]:
+    """One task for each number; each has asked when this returns."""
+    tasks = [asyncio.create_task(gathering.ask(number)) for number in numbers]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_what_is_asked_while_a_call_is_under_way_makes_the_next_one() -> None:
+    doubling = Doubling()
+    gathering = Gathering(doubling.act)
+    tasks = await asked(gathering, 1) + await asked(gathering, 2, 3)
+    doubling.may_go_on.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6]
+    assert doubling.calls == [[1], [2, 3]]
+
+
+async def test_what_spoils_a_call_fails_alone() -> None:
+    doubling = Doubling()
+    doubling.may_go_on.set()
+    tasks = await asked(Gathering(doubling.act), 1, -1, 2)
+    good, bad, other = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (good, other) == (2, 4)
+    assert isinstance(bad, ValueError)
+
+
+async def test_who_is_cancelled_takes_nobody_along() -> None:
+    doubling = Doubling()
+    first, second = await asked(Gathering(doubling.act), 1, 2)
+    first.cancel()
+    doubling.may_go_on.set()
+    assert await second == 4
+    with pytest.raises(asyncio.CancelledError):
+        await first
