@@ -253,7 +253,7 @@ async def deployed(url: str, folder: Path, workers: int, life: str, tenants: int
 
 
 async def _until_it_answers(client: aiohttp.ClientSession, url: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             try:
                 async with client.get(url):

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import ColumnElement, delete, func, literal, tuple_, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, literal, tuple_, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -144,22 +145,33 @@ def _still_due(session: Session, job_ids: Collection[str], moment: datetime) -> 
 
 
 def _heads(session: Session, kind: JobKind, moment: datetime, rounds: Rounds) -> list[str]:
-    """The oldest due job of each destination on the next stride of the round, by skipping from one to the next."""
-    waiting = (Job.state == JobState.WAITING, Job.kind == kind)
-    following = select(func.min(Job.destination)).where(*waiting)
-    begin = following.where(col(Job.destination) > rounds[kind]) if kind in rounds else following
-    stride = select(begin.scalar_subquery().label("destination"), literal(1).label("step")).cte(recursive=True)
-    beyond = following.where(col(Job.destination) > stride.c.destination).scalar_subquery()
-    on = select(beyond, stride.c.step + 1).where(stride.c.destination.is_not(None), stride.c.step < _STRIDE)
-    stride = stride.union_all(on)
-    head = select(Job.id).where(*waiting, Job.destination == stride.c.destination, col(Job.due_at) <= moment)
-    rows = session.exec(select(stride.c.destination, head.order_by(col(Job.due_at)).limit(1).scalar_subquery())).all()
+    """The oldest due job of each destination on the next stride of the round."""
+    values = {"kind": kind, "begin": rounds.get(kind, ""), "moment": moment}
+    rows = session.execute(_stride(_STRIDE), values).all()
     last: str | None = rows[-1][0]
     if last is None:
         rounds.pop(kind, None)
     else:
         rounds[kind] = last
     return [job_id for _, job_id in rows if job_id is not None]
+
+
+@cache
+def _stride(steps: int) -> Select[tuple[str | None, str | None]]:
+    """From the destination `:begin` on, by skipping from one to the next, each with its oldest job due at `:moment`.
+
+    After the last destination comes None.
+    """
+    waiting = (Job.state == JobState.WAITING, Job.kind == bindparam("kind"))
+    following = select(func.min(Job.destination)).where(*waiting)
+    begin = following.where(col(Job.destination) >= bindparam("begin")).scalar_subquery()
+    stride = select(begin.label("destination"), literal(1).label("step")).cte(recursive=True)
+    beyond = following.where(col(Job.destination) > stride.c.destination).scalar_subquery()
+    on = select(beyond, stride.c.step + 1).where(stride.c.destination.is_not(None), stride.c.step < steps)
+    stride = stride.union_all(on)
+    due = col(Job.due_at) <= bindparam("moment")
+    head = select(Job.id).where(*waiting, Job.destination == stride.c.destination, due)
+    return select(stride.c.destination, head.order_by(col(Job.due_at)).limit(1).scalar_subquery())
 
 
 def _within(limits: Limits, jobs: Collection[Job], counts: Counter[Share], room: int) -> list[Job]:
