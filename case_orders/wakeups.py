@@ -55,35 +55,41 @@ class Notifications:
     server while the commit is flushed. None arrive through a pooler that lends connections for one transaction each.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str | None, **options: Any) -> None:
+        """`url` is libpq's; None where such a pooler stands in between."""
         self._url = url
         self._options = options
 
     def ring(self, connection: psycopg.Connection[Any]) -> None:
         with suppress(psycopg.Error):
             connection.autocommit = True
-            connection.execute(f"NOTIFY {_CHANNEL}")
-            connection.autocommit = False
+            try:
+                connection.execute(f"NOTIFY {_CHANNEL}")
+            finally:
+                connection.autocommit = False
 
     @asynccontextmanager
     async def listening(self, wake: Callable[[], None]) -> AsyncIterator[None]:
-        listener = asyncio.create_task(self._listen(wake))
+        if self._url is None:
+            yield
+            return
+        listener = asyncio.create_task(self._listen(self._url, wake))
         try:
             yield
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
 
-    async def _listen(self, wake: Callable[[], None]) -> None:
+    async def _listen(self, url: str, wake: Callable[[], None]) -> None:
         while True:
             try:
-                await self._pass_on(wake)
+                await self._pass_on(url, wake)
             except psycopg.Error as failure:
                 log.warning("wake-ups interrupted", error=type(failure).__name__)
             await asyncio.sleep(_CONNECT_AGAIN_SECONDS)
 
-    async def _pass_on(self, wake: Callable[[], None]) -> None:
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True, **self._options) as connection:
+    async def _pass_on(self, url: str, wake: Callable[[], None]) -> None:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, **self._options) as connection:
             await connection.execute(f"LISTEN {_CHANNEL}")
             wake()
             async for _ in connection.notifies():
