@@ -8,6 +8,7 @@ into the database.
 import hashlib
 import secrets
 import string
+import time
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,11 +34,12 @@ _BASE62 = string.digits + string.ascii_letters
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: an organization, by one of its keys, with what the key may do."""
+    """Who asks: an organization, by one of its keys, with what the key may do, and the key's digest."""
 
     organization_id: str
     key_id: str
     scopes: frozenset[str]
+    digest: str = ""
 
 
 def new_key(*, test: bool = False) -> str:
@@ -94,7 +96,7 @@ def authenticate(session: Session, key: str) -> Caller:
     row = None if is_mistyped(key) else session.exec(select(ApiKey).where(ApiKey.sha256 == digest(key))).one_or_none()
     if row is None:
         raise _not_valid()
-    caller = Caller(row.organization_id, row.id, frozenset(row.scopes))
+    caller = Caller(row.organization_id, row.id, frozenset(row.scopes), row.sha256)
     require_valid(session, caller)
     return caller
 
@@ -115,33 +117,34 @@ def _not_valid() -> Unauthorized:
 
 
 class Callers:
-    """Whom keys stand for, remembered: what is remembered of a key never changes but for its end.
+    """Whom keys stand for, remembered for a moment: what is remembered of a key never changes but for its end.
 
     So whoever acts for a caller has `require_valid` look in the transaction of what is done, and a key that was revoked
-    does nothing more, on any process.
+    does nothing more, on any process. It is forgotten soon, for the sake of requests that are refused before they do
+    anything: they too are told that the key is not valid.
     """
 
     _MOST = 10_000
+    _SECONDS = 10
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, Caller] = {}
+        self._known: dict[str, tuple[Caller, float]] = {}
 
     async def authenticate(self, key: str) -> Caller:
         """Raises `Unauthorized`."""
-        mark = digest(key)
-        caller = self._known.get(mark)
-        if caller is None:
+        caller, until = self._known.get(digest(key), (None, 0.0))
+        if caller is None or time.monotonic() > until:
             caller = await self._database.read(lambda session: authenticate(session, key))
             if len(self._known) >= self._MOST:
                 self._known.clear()
-            self._known[mark] = caller
+            self._known[caller.digest] = (caller, time.monotonic() + self._SECONDS)
         return caller
 
     def require_valid(self, session: Session, caller: Caller) -> None:
-        """Raises `Unauthorized`, and forgets the caller, unless its key is still valid."""
+        """Raises `Unauthorized`, and forgets the caller, unless its key is still valid. Any thread may ask."""
         try:
             require_valid(session, caller)
         except Unauthorized:
-            self._known = {mark: known for mark, known in self._known.items() if known.key_id != caller.key_id}
+            self._known.pop(caller.digest, None)
             raise

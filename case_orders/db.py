@@ -43,7 +43,7 @@ _KEEPALIVE = {
 }
 _POSTGRESQL = {
     **_KEEPALIVE,
-    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
+    "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=3s"
     # A host that was cut off must not hold its locks for the two hours that the server would wait for it.
     " -c idle_in_transaction_session_timeout=10s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",

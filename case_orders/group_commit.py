@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session
 
 from case_orders import shared_session
@@ -78,14 +79,17 @@ class Writer:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
-            outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, batch)
-            for pending, (result, failure) in zip(batch, outcomes, strict=True):
+            try:
+                outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, batch)
+            except Exception as failure:  # nobody may be left waiting
+                outcomes = [(None, failure)] * len(batch)
+            for pending, (result, error) in zip(batch, outcomes, strict=True):
                 if not pending.is_awaited:
                     continue
-                if failure is None:
+                if error is None:
                     pending.outcome.set_result(result)
                 else:
-                    pending.outcome.set_exception(failure)
+                    pending.outcome.set_exception(error)
 
     async def close(self) -> None:
         if self._drain is not None:
@@ -107,7 +111,7 @@ def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]
             return _in_one_session(connection, batch)
     except Uncertain as failure:
         return [(None, failure)] * len(batch)
-    except (_Entangled, DBAPIError):
+    except Exception:
         return _commit_apart(engine, batch)
 
 
@@ -183,7 +187,8 @@ def _in_turn(session: SharedSession, pending: _Pending) -> Outcome:
 def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> Outcome:
     """Run one write that is still waited for; a failure undoes it alone.
 
-    A database error is met by a second try: after a unique violation it sees the row of whoever came first.
+    A database error is met by a second try: after a unique violation it sees the row of whoever came first, and no
+    longer what was deleted meanwhile.
     """
     if not pending.is_awaited:
         return None, None
@@ -192,11 +197,11 @@ def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> 
             try:
                 result = pending.work(session)
                 session.commit()
-            except DBAPIError as failure:
-                if failure.connection_invalidated or connection.invalidated or (_is_deadlock(failure) and not alone):
+            except (DBAPIError, StaleDataError) as failure:
+                if _breaks(connection, failure) or (_sqlstate(failure) == _DEADLOCK and not alone):
                     raise
                 session.rollback()
-                if last_try:
+                if last_try or _sqlstate(failure) in _WAITED_FOR_LONG:
                     return None, failure
             except Exception as failure:
                 session.rollback()
@@ -206,6 +211,15 @@ def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> 
     raise AssertionError("unreachable")
 
 
-def _is_deadlock(failure: DBAPIError) -> bool:
-    """Whether another transaction waits for rows of this one: they may be those of earlier writes in the batch."""
-    return getattr(failure.orig, "sqlstate", None) == "40P01"
+# Another transaction waits for rows of this one: they may be those of earlier writes in the batch.
+_DEADLOCK = "40P01"
+# A lock was not given, or a statement took too long: a second wait would cost the rest of the batch as much again.
+_WAITED_FOR_LONG = ("55P03", "57014")
+
+
+def _sqlstate(failure: Exception) -> str | None:
+    return getattr(getattr(failure, "orig", None), "sqlstate", None)
+
+
+def _breaks(connection: Connection, failure: Exception) -> bool:
+    return connection.invalidated or (isinstance(failure, DBAPIError) and failure.connection_invalidated)

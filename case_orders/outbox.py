@@ -98,8 +98,8 @@ class Limits:
         return limits
 
 
-Rounds = dict[JobKind, str]
-"""Of each kind the destination at which a round is to go on. Nothing stands here when a round is over."""
+Rounds = dict[JobKind, str | None]
+"""Of each kind the destination at which a round is to go on; None once the kind has been round, until all have."""
 
 # How many destinations of a kind are looked at in one claim.
 _STRIDE = 100
@@ -119,10 +119,12 @@ def claim(
     counts = Counter(share for job in under_way for share in limits.of(job))
     oldest = _oldest(session, moment, window)
     taken = _within(limits, oldest, counts, room)
-    if len(oldest) == window and len(taken) < room:
+    if len(oldest) < window or len(taken) == room:
+        rounds.clear()
+    else:
         heads = [head for kind in JobKind for head in _heads(session, kind, moment, rounds)]
         taken += _within(limits, _still_due(session, heads, moment), counts, room - len(taken))
-    else:
+    if not any(destination is not None for destination in rounds.values()):
         rounds.clear()
     for job in taken:
         job.attempt += 1
@@ -146,13 +148,12 @@ def _still_due(session: Session, job_ids: Collection[str], moment: datetime) -> 
 
 def _heads(session: Session, kind: JobKind, moment: datetime, rounds: Rounds) -> list[str]:
     """The oldest due job of each destination on the next stride of the round."""
-    values = {"kind": kind, "begin": rounds.get(kind, ""), "moment": moment}
+    begin = rounds.get(kind, "")
+    if begin is None:
+        return []
+    values = {"kind": kind, "begin": begin, "moment": moment}
     rows = session.execute(_stride(_STRIDE), values).all()
-    last: str | None = rows[-1][0]
-    if last is None:
-        rounds.pop(kind, None)
-    else:
-        rounds[kind] = last
+    rounds[kind] = rows[-1][0]
     return [job_id for _, job_id in rows if job_id is not None]
 
 

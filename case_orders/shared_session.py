@@ -49,6 +49,9 @@ class SharedSession(Session):
         self._flushes = True
         try:
             super().flush(objects)
+        except Exception:
+            self._wrote = True  # whose rows failed is unknown: they may be those of earlier work
+            raise
         finally:
             self._flushes = False
 

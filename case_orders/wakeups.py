@@ -45,7 +45,10 @@ def ring_after_commits(engine: Engine, bell: Bell) -> None:
     @event.listens_for(engine, "checkin")
     def ring(connection: Any, record: Any) -> None:
         if record.info.pop(_PROMISED, False) and connection is not None:
-            bell.ring(connection)
+            try:
+                bell.ring(connection)
+            except Exception as failure:  # the commit is done: whatever this is, nobody may take it for undone
+                log.warning("wake-ups interrupted", error=type(failure).__name__)
 
 
 class Notifications:
@@ -148,6 +151,8 @@ def _write_to(pipe: Path) -> None:
         if failure.errno == errno.ENXIO:  # its reader died
             pipe.unlink(missing_ok=True)
         return
-    with suppress(BlockingIOError):  # it is full of wake-ups
-        os.write(descriptor, b"!")
-    os.close(descriptor)
+    try:
+        with suppress(OSError):  # it is full of wake-ups, or its reader died just now
+            os.write(descriptor, b"!")
+    finally:
+        os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlmodel import Session
 
 from case_orders import audit, outbox
-from case_orders.db import Database
+from case_orders.db import UNAVAILABLE, Busy, Database, Uncertain
 from case_orders.documents import DocumentStore
 from case_orders.gathering import Gathering
 from case_orders.links import Links
@@ -40,6 +40,10 @@ class GiveUp(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+# The database is away, or did who knows what: to ask it again for each alone would take long, or do things twice.
+_AWAY = (Busy, Uncertain, *UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Context:
         """What `read` answers for `subject`; jobs that ask at the same time are answered by one reading."""
         if read not in self._gatherings:
             self._gatherings[read] = Gathering(
-                lambda subjects: self.database.read(lambda session: read(session, subjects))
+                lambda subjects: self.database.read(lambda session: read(session, subjects)), _AWAY
             )
         answer: B = await self._gatherings[read].ask(subject)
         return answer
@@ -88,7 +92,7 @@ class Context:
         """The same for a function that writes. It must not fail for one in a way that spoils the others."""
         if write not in self._gatherings:
             self._gatherings[write] = Gathering(
-                lambda subjects: self.database.write(lambda session: write(session, subjects))
+                lambda subjects: self.database.write(lambda session: write(session, subjects)), _AWAY
             )
         answer: B = await self._gatherings[write].ask(subject)
         return answer

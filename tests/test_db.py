@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlmodel import Session, col, select, update
+from sqlalchemy.orm.exc import StaleDataError
+from sqlmodel import Session, col, delete, select, update
 
 from case_orders import migrations
 from case_orders.db import Busy, Database, Uncertain, new_id, now
@@ -145,6 +146,23 @@ async def test_a_refusal_does_not_make_the_others_of_its_batch_run_again(ours: D
         await asyncio.sleep(0)
     await asyncio.gather(*tasks, return_exceptions=True)
     assert runs == ["store"]
+
+
+async def test_a_row_that_vanished_fails_whoever_changes_it_and_nobody_else(ours: Database, theirs: Database) -> None:
+    with theirs.transaction() as session:
+        session.add(Organization(name="vanishing"))
+
+    def rename(session: Session) -> None:
+        row = session.exec(select(Organization).where(Organization.name == "vanishing")).one()
+        session.connection().execute(delete(Organization).where(col(Organization.id) == row.id))
+        row.name = "renamed"
+
+    with occupied_writer(ours):
+        tasks = [asyncio.ensure_future(ours.write(work)) for work in (naming("before"), rename, naming("after"))]
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), StaleDataError, type(None)]
+    assert names(theirs) == {"before", "vanishing", "after"}
 
 
 async def test_a_write_that_the_database_refuses_fails_alone(ours: Database, theirs: Database) -> None:

@@ -57,3 +57,12 @@ async def test_who_is_cancelled_takes_nobody_along() -> None:
     assert await second == 4
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_a_failure_that_is_final_is_everybodys_and_the_call_is_not_made_again() -> None:
+    doubling = Doubling()
+    doubling.may_go_on.set()
+    tasks = await asked(Gathering(doubling.act, (ValueError,)), 1, -2)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [ValueError, ValueError]
+    assert doubling.calls == [[1, -2]]

@@ -172,7 +172,7 @@ def test_a_migration_may_take_its_time(postgres: ThrowawayPostgres) -> None:
     event.remove(database.engine, "commit", look)
     with database.engine.connect() as connection:
         look(connection)
-    assert limits[2:] == ["30s", "10s"]
+    assert limits[2:] == ["30s", "3s"]
     database.dispose()
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from sqlmodel import Session, select
 
 from case_orders import outbox, wakeups, worker
 from case_orders.db import Database, new_id
@@ -169,3 +170,32 @@ async def test_a_full_pipe_holds_nobody_up(tmp_path: Path) -> None:
                 os.write(writer, b"!" * 4096)
         os.close(writer)
         pipes.ring(None)
+
+
+class Broken:
+    """A bell that cannot be rung."""
+
+    def ring(self, connection: object) -> None:
+        raise OSError
+
+    def listening(self, wake: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+async def test_a_commit_stands_once_however_its_wake_up_fails(
+    database: Database, organization_id: str, spoiled: bool
+) -> None:
+    wakeups.ring_after_commits(database.engine, Broken())
+    spoiler = asyncio.create_task(database.write(spoil)) if spoiled else None
+    promised = await asyncio.gather(*(promise(database, organization_id) for _ in range(3)))
+    with database.transaction() as session:
+        assert sorted(session.exec(select(Job.id))) == sorted(promised)
+    if spoiler:
+        await asyncio.gather(spoiler, return_exceptions=True)
+
+
+def spoil(session: Session) -> None:
+    """Fail after a change, so that the batch is run apart."""
+    session.add(Organization(name="spoiled"))
+    raise ValueError
