@@ -22,9 +22,12 @@ from tests.support.world import REPORT_SECRET, REQUEST_SECRET
 
 
 class Program:
-    """A `case-orders` process that can be killed and started again."""
+    """A `case-orders` process that can be killed and started again; `module` is what starts it."""
 
-    def __init__(self, arguments: list[str], environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: list[str], environ: Mapping[str, str], log: Path, module: str = "case_orders"
+    ) -> None:
+        self.module = module
         self.arguments = arguments
         self.environ = {**os.environ, **environ}
         self.log = log
@@ -33,7 +36,7 @@ class Program:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "case_orders", *self.arguments, env=self.environ, stdout=log, stderr=log
+                sys.executable, "-m", self.module, *self.arguments, env=self.environ, stdout=log, stderr=log
             )
 
     def children(self) -> list[int]:

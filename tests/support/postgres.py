@@ -35,11 +35,13 @@ class ThrowawayPostgres:
 
     At `address` it takes connections from the 24-bit network around it too.
     With `durable=True` a commit that was acknowledged outlives `kill`, as in production; without, all is faster.
+    Its data lies below `folder`.
     """
 
-    def __init__(self, *, durable: bool = False, address: str = "127.0.0.1") -> None:
+    def __init__(self, *, durable: bool = False, address: str = "127.0.0.1", folder: Path | None = None) -> None:
         self.port = _free_port()
         self._address = address
+        self._folder = folder
         self._settings = (
             f"listen_addresses=127.0.0.1,{address}",
             "unix_socket_directories=",
@@ -48,7 +50,7 @@ class ThrowawayPostgres:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+            self._directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=self._folder))
             stack.callback(shutil.rmtree, self._directory)
             self._binaries = _binaries_within_reach(self._directory)
             self._process_options = _unprivileged(self._directory)
@@ -96,6 +98,11 @@ class ThrowawayPostgres:
             if self._postmaster.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(self._log.read_text())
             time.sleep(0.02)
+
+    def start_if_dead(self) -> None:
+        """Starts a server that has ended by itself."""
+        if self._postmaster.poll() is not None:
+            self.start()
 
     def stop(self) -> None:
         """Stops the server in good order and ends its connections."""
