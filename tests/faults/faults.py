@@ -206,7 +206,7 @@ def _fill(path: Path) -> None:
 
 
 def clock_moved(by: str) -> Injection:
-    """Of all processes of the service and the pharmacy, which `faketime.keep` has started under another clock."""
+    """Of all processes of the service and the pharmacy, which were started with `machine.moved_clock`."""
 
     async def inject(fleet: Fleet) -> int:
         (fleet.place.logs / "clock").write_text(f"{by}\n")
