@@ -9,9 +9,10 @@ from tempfile import mkstemp
 
 def create(path: Path, data: bytes) -> bool:
     """Give `data` this name unless it is taken; False if it was. Whoever took it, the name is on the disk by then."""
-    with _written(path.parent, data) as name:
+    with _nameless(path.parent, data) as name:
         try:
-            os.link(name, path)
+            # Told a directory, Python links by linkat, which alone can follow the way to a nameless file.
+            os.link(name, path, src_dir_fd=0)
         except FileExistsError:
             created = False
         else:
@@ -23,7 +24,7 @@ def create(path: Path, data: bytes) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """Put `data` in the place of the file; who reads it meanwhile gets the one or the other."""
-    with _written(path.parent, data) as name:
+    with _named(path.parent, data) as name:
         Path(name).replace(path)
     sync_directory(path.parent)
 
@@ -45,14 +46,33 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _written(directory: Path, data: bytes) -> Iterator[str]:
+def _nameless(directory: Path, data: bytes) -> Iterator[str]:
+    """A way to a file whose bytes are on the disk; it has no name, so that a process that is killed leaves nothing."""
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except (AttributeError, OSError):  # neither every system nor every file system has them
+        with _named(directory, data) as name:
+            yield name
+        return
+    with _written(descriptor, data):
+        yield f"/proc/self/fd/{descriptor}"
+
+
+@contextmanager
+def _named(directory: Path, data: bytes) -> Iterator[str]:
     """A file of a passing name whose bytes are on the disk."""
     descriptor, name = mkstemp(dir=directory, prefix=".")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield name
+        with _written(descriptor, data):
+            yield name
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(descriptor: int, data: bytes) -> Iterator[None]:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        yield

@@ -1,8 +1,14 @@
 """Files that are whole or not there."""
 
+import os
+import signal
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from case_orders import durable
 
@@ -29,3 +35,19 @@ def test_a_file_that_is_replaced_leaves_nothing_beside_it(tmp_path: Path) -> Non
     assert path.read_bytes() == b"second"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_is_killed_while_making_a_file_leaves_nothing(tmp_path: Path) -> None:
+    killed = "import os, signal; os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"{killed}\nfrom pathlib import Path\nfrom case_orders import durable\ndurable.create(Path('file'), b'data')"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_made_where_none_can_be_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "file"
+    assert durable.create(path, b"first")
+    assert not durable.create(path, b"second")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"first"

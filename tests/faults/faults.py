@@ -12,9 +12,8 @@ from typing import Any
 import httpx2
 from sqlmodel import Session, col, select
 
-from case_orders.db import new_id
+from case_orders.db import new_id, now
 from case_orders.edge.answers import rfc3339
-from case_orders.db import now
 from case_orders.pharmacies.signing import sign_report
 from case_orders.signing_secrets import new_secret
 from models import Delivery, Job
@@ -41,6 +40,15 @@ class Fault:
 
 class Unmoved(AssertionError):
     """The deployment did not do under a fault what it should."""
+
+
+def together(*injections: Injection) -> Injection:
+    """Several at once."""
+
+    async def inject(fleet: Fleet) -> int:
+        return sum(await asyncio.gather(*(injection(fleet) for injection in injections)))
+
+    return inject
 
 
 async def nothing(fleet: Fleet) -> int:

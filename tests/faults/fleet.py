@@ -68,7 +68,7 @@ class Fleet:
         await self.ready()
 
     async def ready(self) -> None:
-        async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
+        async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(120):
             for url in self.urls:
                 while not await _answers(client, url):
                     await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What must hold after every fault. Each oracle reads the evidence and says what is wrong; no word means all is well."""
+"""What must hold after every fault: each oracle reads the evidence and says what is wrong with it, if anything."""
 
 import hashlib
 from collections import defaultdict
@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from sqlmodel import Session, SQLModel, col, select
 
-from case_orders.db import Database
 from case_orders.documents import DocumentStore
 from models import Delivery, Document, Event, Job, Order, Webhook
 from models.jobs import JobKind, JobState
@@ -19,8 +18,8 @@ from models.orders import StatusChange
 from models.webhooks import DeliveryStatus
 from tests.faults import integrity
 from tests.faults.fleet import Fleet
-from tests.support.needles import NEEDLES, found
 from tests.support.keys import RING
+from tests.support.needles import NEEDLES, found
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -50,7 +49,7 @@ class Evidence:
             orders = {order.id: order for order in session.exec(select(Order))}
             changes = _by_order(session.exec(select(StatusChange).order_by(col(StatusChange.position))))
             events = _by_order(session.exec(select(Event).order_by(col(Event.sequence))))
-            documents, jobs, deliveries = (_all(session, table) for table in (Document, Job, Delivery))
+            documents, jobs, deliveries = _all(session, Document), _all(session, Job), _all(session, Delivery)
             webhooks = {webhook.id: webhook for webhook in session.exec(select(Webhook))}
         damage = integrity.check(fleet.database)
         return cls(fleet, orders, changes, events, documents, jobs, webhooks, deliveries, book, objects, damage)
@@ -225,8 +224,7 @@ Verdicts = dict[str, list[str]]
 """What each oracle complains about."""
 
 
-async def judge(fleet: Fleet) -> Verdicts:
-    evidence = await Evidence.of(fleet)
+def judge(evidence: Evidence) -> Verdicts:
     return {name: sorted(set(oracle(evidence))) for name, oracle in ORACLES.items()}
 
 
@@ -237,8 +235,6 @@ def is_settled(session: Session) -> bool:
         select(Order.id).where(col(Order.status).not_in(FINAL)),
         select(Document.id).where(col(Document.stored_at).is_(None), col(Document.failure).is_(None)),
         select(Job.id).where(Job.state == JobState.WAITING, Job.kind != JobKind.FOLLOW_ORDER),
-        select(Delivery.id).where(
-            Delivery.status == DeliveryStatus.PENDING, col(Delivery.webhook_id).in_(active)
-        ),
+        select(Delivery.id).where(Delivery.status == DeliveryStatus.PENDING, col(Delivery.webhook_id).in_(active)),
     )
     return all(session.exec(query.limit(1)).first() is None for query in open_work)

@@ -22,7 +22,7 @@ from case_orders.documents import DocumentStore
 from case_orders.fulfillment import submit
 from case_orders.outbound import Outbound, Reply
 from case_orders.pharmacies.http import HttpPharmacy
-from case_orders.webhooks import delivery
+from case_orders.webhooks import delivery, events
 from case_orders.webhooks.events import EventType
 from models import Job, Order
 
@@ -55,7 +55,7 @@ def acknowledge_before_commit() -> None:
         threading.Thread(target=answer_then_commit, daemon=True).start()
         return await answer
 
-    Database.write = write  # type: ignore[method-assign,assignment]
+    Database.write = write  # type: ignore[method-assign]
 
 
 def ignore_idempotency_keys() -> None:
@@ -63,7 +63,7 @@ def ignore_idempotency_keys() -> None:
 
 
 def write_events_in_a_transaction_of_their_own() -> None:
-    announce = progress.announce
+    announce = events.announce
 
     def announce_later(session: Session, order: Order, event_type: EventType, **data: Any) -> None:
         engine, order_id = session.connection().engine, order.id
@@ -93,7 +93,7 @@ def call_webhooks_sent_before_they_are() -> None:
         task.add_done_callback(under_way.discard)
         return Reply(204, {}, b"", 0)
 
-    Outbound.request = answer_first  # type: ignore[method-assign,assignment]
+    Outbound.request = answer_first  # type: ignore[method-assign]
 
 
 def let_whoever_comes_late_end_a_job() -> None:
@@ -115,7 +115,7 @@ def give_the_pharmacy_a_new_key_each_time() -> None:
         return None
 
     HttpPharmacy._call = call_anew  # type: ignore[method-assign]
-    HttpPharmacy.look_up = know_nothing  # type: ignore[method-assign,assignment]
+    HttpPharmacy.look_up = know_nothing  # type: ignore[method-assign]
 
 
 def call_documents_stored_before_they_are() -> None:

@@ -1,4 +1,4 @@
-"""Webhook endpoints that keep what they receive and check who signed it, and that behave badly when they are told to."""
+"""Webhook endpoints that keep what they receive, check who signed it, and behave badly when they are told to."""
 
 import asyncio
 import json

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.faults.faults import Fault, Unmoved
 from tests.faults.fleet import Fleet, Place
 from tests.faults.load import under_load
-from tests.faults.oracles import Verdicts, is_settled, judge
+from tests.faults.oracles import Evidence, Verdicts, is_settled, judge
 from tests.support.postgres import ThrowawayPostgres
 
 BEFORE_SECONDS, AFTER_SECONDS = 1, 1
@@ -53,7 +52,7 @@ async def undergo(fleet: Fleet, fault: Fault, settled_within: float = SETTLED_WI
             reaction = str(failure) or "the fault never struck"
         await asyncio.sleep(AFTER_SECONDS)
     await _settle(fleet, settled_within)
-    verdicts = await judge(fleet)
+    verdicts = judge(await Evidence.of(fleet))
     seconds = time.monotonic() - began
     return Outcome(
         fault.name, times, ledger.requests - requests, len(ledger.order_ids) - orders, seconds, verdicts, reaction
@@ -73,15 +72,12 @@ async def _has_unsent_reports(fleet: Fleet) -> bool:
 
 
 @contextmanager
-def place(kind: str, disk: Path | None = None) -> Iterator[Place]:
-    """Somewhere to run on a database of this kind; data lies on `disk` if one is given."""
-    with TemporaryDirectory(prefix="faults-") as name:
-        folder = Path(name)
-        data = disk or folder / "data"
-        logs = folder / "logs"
-        logs.mkdir()
-        if kind == "sqlite":
-            yield Place(f"sqlite:///{data}/case-orders.db", data, logs)
-            return
-        with ThrowawayPostgres(durable=True, folder=disk) as server:
-            yield Place(server.create_database(), data, logs, server)
+def place(kind: str, folder: Path, disk: Path | None = None) -> Iterator[Place]:
+    """Somewhere to run on a database of this kind, below `folder`; data lies on `disk` if one is given."""
+    data, logs = disk or folder / "data", folder / "logs"
+    logs.mkdir(parents=True)
+    if kind == "sqlite":
+        yield Place(f"sqlite:///{data}/case-orders.db", data, logs)
+        return
+    with ThrowawayPostgres(durable=True, folder=disk) as server:
+        yield Place(server.create_database(), data, logs, server)

@@ -1,5 +1,7 @@
 """Each oracle proves itself: with the bug that it guards against, the run fails on that very oracle."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.faults import Fault, killed, nothing, pharmacy, receiver_slow_while_asked_again
@@ -24,9 +26,9 @@ PROOFS = (
 
 @pytest.mark.parametrize(("oracle", "bug", "fault"), PROOFS, ids=[bug for _, bug, _ in PROOFS])
 async def test_a_run_fails_on_the_oracle_that_guards_against_the_bug_in_it(
-    oracle: str, bug: str, fault: Fault
+    oracle: str, bug: str, fault: Fault, tmp_path: Path
 ) -> None:
-    with place("sqlite") as somewhere:
+    with place("sqlite", tmp_path) as somewhere:
         async with deployed(somewhere, apis=1, workers=1, bug=bug) as fleet:
             outcome = await undergo(fleet, fault, SETTLED_WITHIN_SECONDS)
     assert outcome.times > 0
