@@ -37,7 +37,7 @@ class Front:
     async def harmed_by(self, fault: "Fault") -> AsyncIterator[None]:
         """While the block runs, `fault` takes what it takes; what hangs is let go at the end."""
         self.relief.clear()
-        self.fault = fault
+        self.fault, self.hits = fault, 0
         try:
             yield
         finally:
@@ -101,7 +101,10 @@ class Fault:
     """What comes to harm: requests to paths that begin with `path`; and how."""
 
     path: str
-    meet: Callable[[Front, web.Request], Awaitable[web.StreamResponse]]
+    meet: "Harm"
+
+
+Harm = Callable[[Front, web.Request], Awaitable[web.StreamResponse]]
 
 
 def _broken_off(request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from tests.support.needles import placement
 from tests.support.world import Tenant
 
 CLIENTS = 3
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.8
 PATIENCE_SECONDS = 90
 REPEATED, CANCELED = 0.3, 0.15
 """How many of the placements are sent twice, and how many of the orders are to be canceled."""

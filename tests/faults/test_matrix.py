@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.faults import faults, machine, report
+from tests.faults import machine, matrix, report
 from tests.faults.fleet import Fleet, deployed
 from tests.faults.run import Outcome, place, undergo
 
@@ -14,9 +14,9 @@ DISK_MEBIBYTES = {"sqlite": 64, "postgresql": 384}
 async def _suffer(fleet: Fleet, kind: str) -> list[Outcome]:
     """Everything; the clock comes last, since nothing is as before when it has been wrong."""
     outcomes = []
-    on_a_server = faults.ON_A_SERVER if kind == "postgresql" else ()
-    for fault in (*faults.MATRIX, *on_a_server, *faults.ON_A_SMALL_DISK, *faults.UNDER_ANOTHER_CLOCK):
-        if fault is faults.UNDER_ANOTHER_CLOCK[0]:
+    on_a_server = matrix.ON_A_SERVER if kind == "postgresql" else ()
+    for fault in (*matrix.ANYWHERE, *on_a_server, *matrix.ON_A_SMALL_DISK, *matrix.UNDER_ANOTHER_CLOCK):
+        if fault is matrix.UNDER_ANOTHER_CLOCK[0]:
             await _let_the_clock_be_moved(fleet)
         outcomes.append(await undergo(fleet, fault))
         report.write(kind, outcomes)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.faults import Fault, killed, nothing, pharmacy, receiver_slow_while_asked_again
+from tests.faults.faults import Fault, nothing
 from tests.faults.fleet import deployed
 from tests.faults.front import broken, cut_off
+from tests.faults.partners import pharmacy, receiver_slow_while_asked_again
+from tests.faults.processes import killed
 from tests.faults.run import place, undergo
 
 SETTLED_WITHIN_SECONDS = 6

@@ -9,10 +9,12 @@ import pytest
 from case_orders.db import new_id
 from models import Job
 from models.jobs import JobKind, JobState
-from tests.faults.faults import Fault, killed, pharmacy, together
+from tests.faults.faults import Fault, together
 from tests.faults.fleet import deployed
 from tests.faults.front import cut_off
 from tests.faults.oracles import ORACLES, Evidence
+from tests.faults.partners import pharmacy
+from tests.faults.processes import killed
 from tests.faults.run import place, undergo
 from tests.support.needles import MARK
 
