@@ -51,12 +51,15 @@ def _fill(path: Path) -> None:
                 return
 
 
-def clock_moved(by: str) -> Injection:
-    """Of all processes of the service and the pharmacy, which were started with `machine.moved_clock`."""
+def clock_moved(by: str, *, back_again: bool = False) -> Injection:
+    """That of all processes of the service and the pharmacy, which were started with `machine.moved_clock`."""
 
     async def inject(fleet: Fleet) -> int:
-        (fleet.place.logs / "clock").write_text(f"{by}\n")
+        clock = fleet.place.logs / "clock"
+        clock.write_text(f"{by}\n")
         await asyncio.sleep(SECONDS)
+        if back_again:
+            clock.write_text("+0\n")
         return 1
 
     return inject
