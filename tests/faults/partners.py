@@ -63,9 +63,11 @@ def receiver_behaves(status: int = 204, delay: float = 0) -> Injection:
     async def inject(fleet: Fleet) -> int:
         receiver = fleet.receivers[1]
         before, receiver.status, receiver.delay = receiver.hits, status, delay
-        await asyncio.sleep(SECONDS)
-        await until(lambda: receiver.hits > before)
-        receiver.status, receiver.delay = 204, 0
+        try:
+            await asyncio.sleep(SECONDS)
+            await until(lambda: receiver.hits > before)
+        finally:
+            receiver.status, receiver.delay = 204, 0
         return receiver.hits - before
 
     return inject
@@ -76,14 +78,15 @@ async def receiver_slow_while_asked_again(fleet: Fleet) -> int:
     receiver, times = fleet.receivers[1], 0
     client = Client(fleet.urls, fleet.tenant, fleet.ledger)
     receiver.delay = LEASE_SECONDS / 2
-    async with client.http:
-        while times < 4:
-            await until(lambda: bool(receiver.waiting))
-            event_id = random.choice(sorted(receiver.waiting))
-            await _ask_again(fleet, client, event_id)
-            times += 1
-            await asyncio.sleep(0.5)
-    receiver.delay = 0
+    try:
+        async with client.http:
+            while times < 4:
+                await until(lambda: bool(receiver.waiting))
+                await _ask_again(fleet, client, random.choice(sorted(receiver.waiting)))
+                times += 1
+                await asyncio.sleep(0.5)
+    finally:
+        receiver.delay = 0
     return times
 
 
