@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from sqlmodel import Session, SQLModel, col, select
 
 from case_orders.documents import DocumentStore
-from models import Delivery, Document, Event, Job, Order, Webhook
+from models import AuditEntry, Delivery, Document, Event, Job, Order, Webhook
 from models.jobs import JobKind, JobState
 from models.order_states import FINAL, OrderState
 from models.orders import StatusChange
@@ -41,18 +41,36 @@ class Evidence:
     """The SHA-256 of what lies under each key of the document store; None for what cannot be opened."""
     damage: Sequence[str]
     """What the database's own check found."""
+    entries: Sequence[AuditEntry]
+    trail_is_whole: bool
+    """What `case-orders audit verify` says."""
 
     @classmethod
     async def of(cls, fleet: Fleet) -> "Evidence":
-        book, objects = await fleet.book(), await _objects(fleet)
+        book, objects, trail_is_whole = await fleet.book(), await _objects(fleet), await fleet.verify_audit_trail()
         with fleet.database.snapshot() as session:
             orders = {order.id: order for order in session.exec(select(Order))}
             changes = _by_order(session.exec(select(StatusChange).order_by(col(StatusChange.position))))
             events = _by_order(session.exec(select(Event).order_by(col(Event.sequence))))
             documents, jobs, deliveries = _all(session, Document), _all(session, Job), _all(session, Delivery)
+            entries = _all(session, AuditEntry)
             webhooks = {webhook.id: webhook for webhook in session.exec(select(Webhook))}
         damage = integrity.check(fleet.database)
-        return cls(fleet, orders, changes, events, documents, jobs, webhooks, deliveries, book, objects, damage)
+        return cls(
+            fleet,
+            orders,
+            changes,
+            events,
+            documents,
+            jobs,
+            webhooks,
+            deliveries,
+            book,
+            objects,
+            damage,
+            entries,
+            trail_is_whole,
+        )
 
 
 def _all(session: Session, table: type[Row]) -> list[Row]:
@@ -174,6 +192,15 @@ def documents_are_whole(evidence: Evidence) -> Iterator[str]:
         yield "a redirect of the pharmacy was followed"
 
 
+def the_audit_trail_is_whole(evidence: Evidence) -> Iterator[str]:
+    if not evidence.trail_is_whole:
+        yield "the chains of the audit trail do not hold"
+    placements = [entry for entry in evidence.entries if entry.action == "performCaseAction"]
+    told = {entry.records.get("order_id") for entry in placements}
+    if untold := evidence.orders.keys() - told:
+        yield f"{len(untold)} orders were placed without an entry"
+
+
 def queues_drain(evidence: Evidence) -> Iterator[str]:
     dead = [job.kind for job in evidence.jobs if job.state is JobState.DEAD]
     waiting = [
@@ -215,6 +242,7 @@ ORACLES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "O4": every_event_is_received,
     "O5": every_accepted_order_is_filled_once,
     "O6": documents_are_whole,
+    "O7": the_audit_trail_is_whole,
     "O8": queues_drain,
     "O9": the_database_is_sound,
     "O10": no_log_tells,

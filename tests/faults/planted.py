@@ -5,18 +5,21 @@ made for minutes and hours last seconds, so that a run shows what becomes of eve
 """
 
 import asyncio
+import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 from sqlmodel import Session, col
 
 from case_orders import idempotency, outbox, progress
+from case_orders.audit import chain
+from case_orders.audit.entries import Entry
 from case_orders.db import Database, new_id
 from case_orders.documents import DocumentStore
 from case_orders.fulfillment import submit
@@ -133,6 +136,16 @@ def call_documents_stored_before_they_are() -> None:
     DocumentStore.put = answer_first  # type: ignore[method-assign]
 
 
+def forget_audit_entries() -> None:
+    append = chain.append
+
+    def append_some(connection: Connection, entries: Sequence[Entry]) -> None:
+        if kept := [entry for entry in entries if random.random() < 0.5]:
+            append(connection, kept)
+
+    chain.append = append_some
+
+
 def bury_whatever_fails_once() -> None:
     outbox.retry = lambda session, job, error, delay: outbox.bury(session, job, error)
 
@@ -157,6 +170,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
         let_whoever_comes_late_end_a_job,
         give_the_pharmacy_a_new_key_each_time,
         call_documents_stored_before_they_are,
+        forget_audit_entries,
         bury_whatever_fails_once,
         log_the_patient,
     )

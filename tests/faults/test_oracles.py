@@ -21,6 +21,7 @@ PROOFS = (
     ("O4", "let-whoever-comes-late-end-a-job", Fault("asked again", receiver_slow_while_asked_again)),
     ("O5", "give-the-pharmacy-a-new-key-each-time", Fault("cut off", pharmacy("/orders", cut_off), ("drug-silent",))),
     ("O6", "call-documents-stored-before-they-are", Fault("worker killed", killed("worker", seconds=4))),
+    ("O7", "forget-audit-entries", Fault("nothing", nothing)),
     ("O8", "bury-whatever-fails-once", Fault("pharmacy broken", pharmacy("/orders", broken))),
     ("O10", "log-the-patient", Fault("nothing", nothing)),
 )

@@ -71,6 +71,10 @@ def _lose_an_object(evidence: Evidence) -> Evidence:
     return replace(evidence, objects=dict(list(evidence.objects.items())[1:]))
 
 
+def _lose_the_audit_trail(evidence: Evidence) -> Evidence:
+    return replace(evidence, entries=[])
+
+
 def _bury_a_job(evidence: Evidence) -> Evidence:
     organization_id = evidence.fleet.tenant.organization_id
     job = Job(organization_id=organization_id, kind=JobKind.SUBMIT_ORDER, subject=new_id(), state=JobState.DEAD)
@@ -94,6 +98,7 @@ TAMPERED: Mapping[str, Callable[[Evidence], Evidence]] = {
     "O4": _receive_nothing_of_an_order,
     "O5": _fill_an_order_twice,
     "O6": _lose_an_object,
+    "O7": _lose_the_audit_trail,
     "O8": _bury_a_job,
     "O9": _damage_the_database,
     "O10": _log_a_needle,
