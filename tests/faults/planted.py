@@ -9,7 +9,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -105,7 +105,12 @@ def let_whoever_comes_late_end_a_job() -> None:
     def finish(session: Session, job: Job) -> None:
         session.connection().execute(delete(Job).where(col(Job.id) == job.id))
 
-    outbox.finish = finish
+    def finish_all(session: Session, jobs: Collection[Job]) -> set[str]:
+        for job in jobs:
+            finish(session, job)
+        return {job.id for job in jobs}
+
+    outbox.finish, outbox.finish_all = finish, finish_all
 
 
 def give_the_pharmacy_a_new_key_each_time() -> None:
