@@ -136,8 +136,7 @@ def every_order_has_its_events(evidence: Evidence) -> Iterator[str]:
 def every_event_is_received(evidence: Evidence) -> Iterator[str]:
     all_events = [event for events in evidence.events.values() for event in events]
     for receiver in evidence.fleet.receivers:
-        webhook = evidence.webhooks[receiver.webhook_id]
-        events = {event.id: event for event in all_events if event.created_at > webhook.created_at}
+        events = {event.id: event for event in all_events if not receiver.was_gone_at(event.created_at)}
         yield from receiver.complaints
         if receiver.trapped:
             yield f"{receiver.name}: a redirect was followed"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from datetime import timedelta
 
 import httpx2
 from sqlmodel import select
@@ -18,6 +19,10 @@ from tests.faults.faults import SECONDS, Injection, Unmoved, until
 from tests.faults.fleet import LEASE_SECONDS, Fleet
 from tests.faults.front import Harm
 from tests.faults.load import Client
+
+
+LONGEST_UNDER_WAY = timedelta(seconds=30)
+"""How long a message may have been under way when its receiver goes."""
 
 
 def pharmacy(path: str, meet: Harm, seconds: float = SECONDS) -> Injection:
@@ -102,8 +107,8 @@ async def _ask_again(fleet: Fleet, client: Client, event_id: str) -> None:
 
 async def receiver_gone(fleet: Fleet) -> int:
     """An endpoint that answers 410 is not called again; it asks to be told of things anew afterwards."""
+    receiver, began = fleet.receivers[1], now() - LONGEST_UNDER_WAY
     times = await receiver_behaves(status=410)(fleet)
-    receiver = fleet.receivers[1]
     before = receiver.hits
     receiver.status = 410
     await asyncio.sleep(1)
@@ -111,4 +116,5 @@ async def receiver_gone(fleet: Fleet) -> int:
     if receiver.hits > before:
         raise Unmoved("an endpoint that is gone was called again")
     await fleet.subscribe(receiver)
+    receiver.gone = began, now()
     return times

@@ -24,12 +24,17 @@ class Receiver:
     secret: str = ""
     status: int = 204
     delay: float = 0
+    gone: tuple[datetime, datetime] | None = None
+    """Between which moments nobody need tell it of what happens."""
     hits: int = 0
     trapped: int = 0
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     arrivals: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     complaints: list[str] = field(default_factory=list)
     waiting: set[str] = field(default_factory=set)
+
+    def was_gone_at(self, moment: datetime) -> bool:
+        return self.gone is not None and self.gone[0] < moment < self.gone[1]
 
     async def receive(self, request: web.Request) -> web.Response:
         message_id, body = request.headers["webhook-id"], await request.read()
