@@ -20,7 +20,6 @@ from tests.faults.fleet import LEASE_SECONDS, Fleet
 from tests.faults.front import Harm
 from tests.faults.load import Client
 
-
 LONGEST_UNDER_WAY = timedelta(seconds=30)
 """How long a message may have been under way when its receiver goes."""
 
