@@ -6,6 +6,7 @@ The schedule of retries is Standard Webhooks': 5 s, 5 min, 30 min, 2 h, 5 h, 10 
 import base64
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import insert, update
 from sqlmodel import Session, col, select
 
-from case_orders import outbox
+from case_orders import audit, outbox
 from case_orders.db import new_id, now
 from case_orders.documents import DocumentMissing, StoreUnavailable
 from case_orders.edge.answers import to_json
@@ -186,9 +187,13 @@ def _retry_after(reply: Reply) -> timedelta | None:
 
 def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> None:
     """Store the attempt and what follows from it, together with the end of the job or its next due time."""
+    pause = None if outcome.delivered or outcome.unwanted else _pause(job.attempt, outcome.retry_after)
+    if outcome.sent or pause is None:
+        audit.record(session, audit.of_job(job, "done" if outcome.delivered else "failed"))
     delivery = session.get(Delivery, job.subject)
     if delivery is None:  # deleted with its webhook while the message was under way
-        outbox.finish(session, job)
+        with suppress(LeaseLost):  # what was sent is told all the same
+            outbox.finish(session, job)
         return
     webhook = session.get_one(Webhook, delivery.webhook_id, with_for_update={"key_share": True})
     session.add(
@@ -203,7 +208,6 @@ def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> 
     if outcome.sent:
         _judge_webhook(webhook, outcome)
         session.add(webhook)
-    pause = None if outcome.delivered or outcome.unwanted else _pause(job.attempt, outcome.retry_after)
     try:
         _end(session, job, outcome, pause)
     except LeaseLost:  # what was sent was sent, but a redelivery or another worker decides what comes of it
@@ -231,6 +235,8 @@ def _record_delivered(session: Session, sent: Sequence[Sent]) -> list[None]:
     session.connection().execute(delivered.values(status=DeliveryStatus.DELIVERED, next_attempt_at=None))
     if attempts:
         session.connection().execute(insert(Attempt), attempts)
+    for one in sent:  # also where the lease was lost, or the webhook is gone: what was sent was sent
+        audit.record(session, audit.of_job(one.job, "done"))
     return [None] * len(sent)
 
 

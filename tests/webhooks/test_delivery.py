@@ -15,6 +15,7 @@ from case_orders.webhooks import delivery, events
 from case_orders.webhooks.events import EventType
 from models import Attempt, Delivery, Job, Webhook
 from models.webhooks import DeliveryStatus
+from tests.support.trail import entries
 from tests.webhooks.conftest import Desk, Endpoint, never
 
 SCHEDULE = ["5 s", "5 min", "30 min", "2 h", "5 h", "10 h", "10 h"]
@@ -378,3 +379,47 @@ async def test_messages_that_are_sent_at_the_same_time_are_recorded_each_for_its
     assert sorted(statuses.values()) == ["DELIVERED", "PENDING"]
     assert statuses[lost.subject] == "PENDING"
     assert len(desk.attempts()) == 2
+
+
+def told(desk: Desk) -> list[tuple[str, str]]:
+    trail = entries(desk.database, desk.tenant.organization_id)
+    return [(entry.outcome, entry.records["delivery_id"]) for entry in trail if entry.action == "deliver_webhook"]
+
+
+async def test_each_message_that_is_sent_is_told_in_the_audit_trail(desk: Desk, endpoint: Endpoint) -> None:
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    for number, status in ((1, 500), (2, 204)):
+        endpoint.status = status
+        await desk.attempt(number)
+    delivery_id = desk.delivery().id
+    assert told(desk) == [("failed", delivery_id), ("done", delivery_id)]
+
+
+@pytest.mark.parametrize(("number", "status"), [(1, 410), (8, 500)])
+async def test_a_message_that_is_given_up_is_told_once(
+    number: int, status: int, desk: Desk, endpoint: Endpoint
+) -> None:
+    endpoint.status = status
+    desk.subscribe(endpoint.url)
+    desk.announce()
+    await desk.attempt(number)
+    assert told(desk) == [("failed", desk.delivery().id)]
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(204, "done"), (500, "failed")])
+async def test_a_message_is_told_although_its_webhook_is_gone_meanwhile(
+    status: int, outcome: str, desk: Desk, endpoint: Endpoint
+) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    delivery_id = desk.delivery().id
+
+    async def delete() -> web.Response:
+        with desk.database.transaction() as session:
+            session.delete(session.get_one(Webhook, webhook_id))
+        return web.Response(status=status)
+
+    endpoint.answer = delete
+    await desk.attempt()
+    assert told(desk) == [(outcome, delivery_id)]
