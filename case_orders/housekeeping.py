@@ -58,6 +58,7 @@ def _prunes(settings: Settings) -> Iterator[Prune]:
     moment = now()
     yield partial(idempotency.forget_old, most=BATCH)
     yield partial(_forget_deliveries, before=moment - timedelta(days=settings.keep_deliveries_days))
+    yield partial(_forget_tests, before=moment - timedelta(days=settings.keep_deliveries_days))
     yield partial(_forget_reports, before=moment - timedelta(days=settings.keep_reports_days))
     if settings.keep_events_days is not None:
         yield partial(_forget_events, before=moment - timedelta(days=settings.keep_events_days))
@@ -75,6 +76,18 @@ def _forget_deliveries(session: Session, before: datetime) -> int:
     return len(ids)
 
 
+def _forget_tests(session: Session, before: datetime) -> int:
+    """Test events whose messages went with their webhook."""
+    # Tests alone have no case, and of a case there is an index.
+    test = (col(Event.case_id).is_(None), Event.type == EventType.TEST)
+    return _delete(session, Event, _oldest(session, Event, *test, _undelivered(), before=before, at=Event.created_at))
+
+
+def _undelivered() -> Any:
+    """True of an event without messages."""
+    return ~select(Delivery.id).where(Delivery.event_id == Event.id).exists()
+
+
 def _forget_reports(session: Session, before: datetime) -> int:
     """Reports that were applied to orders that are over."""
     applied = col(PharmacyReport.outcome).is_not(None)
@@ -86,8 +99,7 @@ def _forget_reports(session: Session, before: datetime) -> int:
 def _forget_events(session: Session, before: datetime) -> int:
     """Events of orders that are over. The numbers of a case's other events stay as they are."""
     over = select(Order.id).where(Order.id == Event.order_id, col(Order.status).in_(FINAL)).exists()
-    sent = ~select(Delivery.id).where(Delivery.event_id == Event.id).exists()
-    return _delete(session, Event, _oldest(session, Event, over, sent, before=before, at=Event.created_at))
+    return _delete(session, Event, _oldest(session, Event, over, _undelivered(), before=before, at=Event.created_at))
 
 
 def _oldest(session: Session, table: Any, *conditions: Any, before: datetime, at: Any) -> Sequence[str]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 from sqlmodel import func, select
 
 from case_orders import housekeeping, outbox
@@ -173,6 +174,15 @@ async def test_a_message_that_is_still_to_be_sent_stays(past: Past) -> None:
 async def test_a_test_event_goes_with_its_message(past: Past) -> None:
     past.test_event(days=91)
     assert await past.after_cleaning() == {}
+
+
+async def test_a_test_event_whose_webhook_was_deleted_goes_as_its_message_would_have(past: Past) -> None:
+    past.test_event(days=91)
+    past.test_event(days=89)
+    with past.database.transaction() as session:
+        session.connection().execute(delete(Job))
+        session.connection().execute(delete(Webhook))
+    assert await past.after_cleaning() == {"events": 1}
 
 
 async def test_more_than_a_batch_is_forgotten_a_batch_at_a_time(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
