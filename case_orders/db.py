@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url
+from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, create_engine
@@ -133,18 +133,21 @@ class Database:
     def _read(self, work: Work[T]) -> T:
         """Run `work`, and once more if the server ended the connection: what only reads may run twice."""
         try:
-            with self.snapshot() as session:
+            with Session(self._read_engine, expire_on_commit=False) as session:
                 return work(session)
         except DBAPIError as failure:
             if not failure.connection_invalidated:
                 raise
-        with self.snapshot() as session:
+        with Session(self._read_engine, expire_on_commit=False) as session:
             return work(session)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
         """A session for a command that only looks: it sees one state of the data, and holds nobody up."""
         with Session(self._read_engine, expire_on_commit=False) as session:
+            if not self.is_sqlite:  # whoever reads what a command prints may pause, and holds no locks
+                session.connection().execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                session.connection().execute(text("SET LOCAL statement_timeout = 0"))
             yield session
 
     @contextmanager

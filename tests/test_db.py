@@ -428,3 +428,15 @@ def test_ids_sort_by_their_making() -> None:
     ids = [new_id() for _ in range(1000)]
     assert ids == sorted(ids)
     assert now().tzinfo is UTC
+
+
+async def test_a_command_that_looks_may_pause_and_a_request_may_not(postgres: ThrowawayPostgres) -> None:
+    def limits(session: Session) -> list[str]:
+        names = ("idle_in_transaction_session_timeout", "statement_timeout")
+        return [session.connection().exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
+
+    database = Database(postgres.create_database())
+    with database.snapshot() as session:
+        assert limits(session) == ["0", "0"]
+    assert await database.read(limits) == ["10s", "30s"]
+    await database.close()
