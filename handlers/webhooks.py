@@ -75,15 +75,17 @@ def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON
     webhook = own_webhook(session, caller, webhook_id, to_change=True)
     if "url" in body:
         _require_reachable(outbound, body["url"])
+    columns = {"dataMode": "data_mode", "documentMode": "document_mode"}
+    if body.keys() & {"url", *columns}:
+        _require_scopes(
+            caller, body.get("dataMode", webhook.data_mode), body.get("documentMode", webhook.document_mode)
+        )
     if "active" in body:
         webhook.inactive_reason = None
     if "active" in body or body.get("url", webhook.url) != webhook.url:
         webhook.failing_since = webhook.failed_at = None
-    columns = {"dataMode": "data_mode", "documentMode": "document_mode"}
     for name, value in body.items():
         setattr(webhook, columns.get(name, name), value)
-    if body.keys() & {"url", *columns}:
-        _require_scopes(caller, webhook.data_mode, webhook.document_mode)
     session.add(webhook)
     return ok("Webhook updated successfully", webhook=webhook.as_json())
 

@@ -1,5 +1,6 @@
 """Webhooks: made, changed, deleted, tested; their deliveries."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from case_orders import migrations
 from case_orders.app import create_app
 from case_orders.auth import SCOPES, Caller
 from case_orders.db import Database, new_id, now
+from case_orders.errors import Forbidden
 from case_orders.outbound import Outbound
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
@@ -371,4 +373,20 @@ def test_who_changes_a_webhook_waits_for_another_who_does(postgres: ThrowawayPos
             update_webhook(updating, caller, webhook.id, {"description": "a"}, Outbound())
         updating.rollback()
     assert row(database, webhook.id).previous_secret == webhook.secret
+    database.dispose()
+
+
+def test_a_change_that_is_refused_for_its_scopes_has_changed_nothing(
+    new_database: Callable[[], str],
+) -> None:
+    database, tenant = Database(new_database()), Tenant("Clinic")
+    caller = Caller(tenant.organization_id, "", SCOPES - {"orders:read"})
+    with database.transaction() as session:
+        populate(session, tenant)
+        webhook = Webhook(organization_id=tenant.organization_id, url=URL, events=EVENTS, secret=new_secret())
+        session.add(webhook)
+        session.flush()
+        with pytest.raises(Forbidden):
+            update_webhook(session, caller, webhook.id, {"dataMode": "FULL", "active": False}, Outbound())
+        assert (webhook.data_mode, webhook.active, session.is_modified(webhook)) == ("IDS", True, False)
     database.dispose()
