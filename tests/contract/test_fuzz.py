@@ -99,6 +99,8 @@ def give_meaning(case: Case) -> dict[str, Any]:
             body["orderId"] = EXAMPLE_IDS["orderId"]
             case.path_parameters["connectionId"] = EXAMPLE_IDS["connectionId"]
             return {"auth": sign}
+        case "redeliver":  # two ids that belong together are not met by chance
+            case.path_parameters |= {name: EXAMPLE_IDS[name] for name in ("webhookId", "deliveryId")}
         case "downloadDocumentByLink":
             link = Links.from_settings(application.world.settings).url(case.path_parameters["documentId"], now())
             case.query = dict(parse_qsl(urlsplit(link).query))
