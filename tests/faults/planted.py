@@ -29,7 +29,9 @@ from case_orders.webhooks import delivery, events
 from case_orders.webhooks.events import EventType
 from models import Job, Order
 
-TOO_LATE_SECONDS = 0.7
+# Long enough that a process that is killed is killed before it.
+TOO_LATE_SECONDS = 3.0
+COMMIT_SECONDS = 0.6
 
 
 def hurry() -> None:
@@ -50,7 +52,7 @@ def acknowledge_before_commit() -> None:
                     result = work(session)
                     session.flush()
                     loop.call_soon_threadsafe(answer.set_result, result)
-                    time.sleep(TOO_LATE_SECONDS / 2)
+                    time.sleep(COMMIT_SECONDS)
             except Exception as failure:
                 if not answer.done():
                     loop.call_soon_threadsafe(answer.set_exception, failure)
