@@ -16,7 +16,7 @@ import {
 } from "./generated/orders-api.ts";
 import { Refused, run, type OrdersClient } from "./scenario.ts";
 
-type Failure = { data: ErrorResponse; status: 400 | 401 | 403 | 404 | 408 | 409 | 413 | 415 | 500 | 503 };
+type Failure = { data: ErrorResponse; status: 400 | 401 | 403 | 404 | 408 | 409 | 413 | 415 | 429 | 500 | 503 };
 
 function isFailure(answer: { status: number }): answer is Failure {
   return answer.status >= 400;
