@@ -97,7 +97,8 @@ def authenticate(session: Session, key: str) -> Caller:
     if row is None:
         raise _not_valid()
     caller = Caller(row.organization_id, row.id, frozenset(row.scopes), row.sha256)
-    require_valid(session, caller)
+    if not row.is_valid_at(now()):
+        raise _refused(caller)
     return caller
 
 
@@ -108,8 +109,13 @@ def require_valid(session: Session, caller: Caller) -> None:
     """Raises `Unauthorized` unless the caller's key is valid now, as this transaction sees it."""
     end = session.exec(_END, params={"id": caller.key_id}).one_or_none()
     if end is None or not is_valid_at(now(), *end):
-        log.warning("key refused", organization=caller.organization_id, key=caller.key_id)
-        raise _not_valid()
+        raise _refused(caller)
+
+
+def _refused(caller: Caller) -> Unauthorized:
+    """The refusal of a key that was good once, which its organization may look for in the log."""
+    log.warning("key refused", organization=caller.organization_id, key=caller.key_id)
+    return _not_valid()
 
 
 def _not_valid() -> Unauthorized:
