@@ -98,7 +98,28 @@ class Writer:
 
 
 def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
-    """Run a batch in one transaction, with the quick way first.
+    """Run a batch, with the quick way first."""
+    try:
+        return _commit(engine, batch, _in_one_session)
+    except Exception:
+        return _commit_apart(engine, batch)
+
+
+def _commit_apart(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
+    """Run a batch with a savepoint each; if one write breaks the connection or is deadlocked, each half runs again."""
+    try:
+        return _commit(engine, batch, _in_savepoints)
+    except Exception as failure:
+        if len(batch) == 1:
+            return [(None, failure)]
+    middle = len(batch) // 2
+    return _commit_apart(engine, batch[:middle]) + _commit_apart(engine, batch[middle:])
+
+
+def _commit(
+    engine: Engine, batch: Sequence[_Pending], run: Callable[[Connection, Sequence[_Pending]], list[Outcome]]
+) -> list[Outcome]:
+    """`run` a batch in one transaction. Raises what it raises, and then nothing of it was stored.
 
     Where no transaction can be begun all fail alike: none of them is to blame, and every new try may take seconds.
     """
@@ -108,29 +129,9 @@ def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]
         return [(None, failure)] * len(batch)
     try:
         with _committing(connection):
-            return _in_one_session(connection, batch)
+            return run(connection, batch)
     except Uncertain as failure:
         return [(None, failure)] * len(batch)
-    except Exception:
-        return _commit_apart(engine, batch)
-
-
-def _commit_apart(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
-    """The same with a savepoint each; if one write breaks the connection or is deadlocked, each half runs again."""
-    try:
-        connection = _begin(engine)
-    except Exception as failure:
-        return [(None, failure)] * len(batch)
-    try:
-        with _committing(connection):
-            return [_in_savepoint(connection, pending, alone=len(batch) == 1) for pending in batch]
-    except Uncertain as failure:
-        return [(None, failure)] * len(batch)
-    except Exception as failure:
-        if len(batch) == 1:
-            return [(None, failure)]
-    middle = len(batch) // 2
-    return _commit_apart(engine, batch[:middle]) + _commit_apart(engine, batch[middle:])
 
 
 def _begin(engine: Engine) -> Connection:
@@ -182,6 +183,11 @@ def _in_turn(session: SharedSession, pending: _Pending) -> Outcome:
             if session.has_written:
                 raise _Entangled from failure
             return None, failure
+
+
+def _in_savepoints(connection: Connection, batch: Sequence[_Pending]) -> list[Outcome]:
+    """Run writes one after the other, each in a savepoint. Raises where one ends the transaction for all."""
+    return [_in_savepoint(connection, pending, alone=len(batch) == 1) for pending in batch]
 
 
 def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> Outcome:
