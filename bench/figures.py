@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from bench.rounds import Round, Slice
 
@@ -30,11 +31,11 @@ class Spread:
 
 Figure = Callable[[Slice], float]
 
-RATE: Figure = lambda took: took.load.rate  # noqa: E731
-P50: Figure = lambda took: took.load.p50_ms  # noqa: E731
-P99: Figure = lambda took: took.load.p99_ms  # noqa: E731
-CPU: Figure = lambda took: took.cpu_ms(took.server_cpu + took.database_cpu)  # noqa: E731
-DATABASE_CPU: Figure = lambda took: took.cpu_ms(took.database_cpu)  # noqa: E731
+RATE: Figure = attrgetter("load.rate")
+P50: Figure = attrgetter("load.p50_ms")
+P99: Figure = attrgetter("load.p99_ms")
+CPU: Figure = attrgetter("cpu_ms")
+DATABASE_CPU: Figure = attrgetter("database_cpu_ms")
 
 
 def of(rounds: Sequence[Round], name: str, figure: Figure) -> Spread:

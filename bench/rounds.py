@@ -27,8 +27,17 @@ class Slice:
     server_cpu: float
     database_cpu: float
 
-    def cpu_ms(self, seconds: float) -> float:
-        """CPU seconds of the slice as milliseconds for each request, those included that nobody waited for."""
+    @property
+    def cpu_ms(self) -> float:
+        """CPU milliseconds for each request, those included that nobody waited for."""
+        return self._for_each(self.server_cpu + self.database_cpu)
+
+    @property
+    def database_cpu_ms(self) -> float:
+        """What the database has of it."""
+        return self._for_each(self.database_cpu)
+
+    def _for_each(self, seconds: float) -> float:
         return 1000 * seconds / max(self.load.answers, self.stored)
 
 
