@@ -39,6 +39,16 @@ def postgres() -> Iterator[ThrowawayPostgres]:
         yield server
 
 
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[ThrowawayPostgres | None]:
+    """A PostgreSQL of the test's own; None where the database is a file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with ThrowawayPostgres() as server:
+        yield server
+
+
 @pytest.fixture(scope="session", params=KINDS)
 def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     """Makes migrated, empty databases of one kind; the URL of each. Tests that use it run once for each kind."""

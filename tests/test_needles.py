@@ -82,16 +82,6 @@ def _dumped(database: Database) -> Iterator[tuple[str, bytes]]:
                 yield f"dump of {table}", b"".join(map(bytes, copy))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest) -> Iterator[ThrowawayPostgres | None]:
-    """A PostgreSQL of the test's own; None where the database is a file."""
-    if request.param == "sqlite":
-        yield None
-        return
-    with ThrowawayPostgres() as server:
-        yield server
-
-
 @pytest.fixture
 async def scene(server: ThrowawayPostgres | None, tmp_path: Path) -> AsyncIterator[Scene]:
     data, tenant = tmp_path / "data", Tenant("Clinic")

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from case_orders.db import new_id
+from tests.support.web import listening
 
 PASSED_ON = ("Content-Type", "Host", "webhook-id", "webhook-timestamp", "webhook-signature")
 PASSED_BACK = ("Content-Type", "Retry-After")
@@ -71,16 +72,12 @@ class Front:
     async def standing(self) -> AsyncIterator[None]:
         app = web.Application()
         app.add_routes([web.route("*", "/{path:.*}", _broken_off_with_the_pharmacy(self.handle))])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        try:
-            async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as self._session:
-                await web.TCPSite(runner, "127.0.0.1", 0).start()
-                self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        jar = aiohttp.DummyCookieJar()
+        async with aiohttp.ClientSession(cookie_jar=jar) as self._session, listening(app) as self.url:
+            try:
                 yield
-        finally:
-            self.relief.set()
-            await runner.cleanup()
+            finally:
+                self.relief.set()
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook as StandardWebhook
 
+from tests.support.web import listening
+
 
 @dataclass
 class Receiver:
@@ -69,11 +71,6 @@ class Receiver:
 async def receiving(name: str) -> AsyncIterator[Receiver]:
     receiver, app = Receiver(name), web.Application()
     app.add_routes([web.post("/", receiver.receive), web.route("*", "/inside", receiver.be_trapped)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    async with listening(app) as url:
+        receiver.url = f"{url}/"
         yield receiver
-    finally:
-        await runner.cleanup()

@@ -15,16 +15,6 @@ from tests.support.postgres import ThrowawayPostgres
 from tests.support.world import Tenant, populate
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest) -> Iterator[ThrowawayPostgres | None]:
-    """A PostgreSQL of the test's own; None where the database is a file."""
-    if request.param == "sqlite":
-        yield None
-        return
-    with ThrowawayPostgres() as server:
-        yield server
-
-
 @pytest.fixture
 def database(server: ThrowawayPostgres | None, tmp_path: Path) -> Iterator[Database]:
     database = Database(server.create_database() if server else f"sqlite:///{tmp_path}/case-orders.db")

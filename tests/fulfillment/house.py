@@ -21,9 +21,10 @@ from case_orders.pharmacies.signing import sign_report
 from case_orders.settings import Settings
 from case_orders.worker import Worker, open_worker
 from models import Document, Event, Job, Order, PharmacyReport
-from tests.pharmacies.conftest import listening
 from tests.support.contract_client import ContractClient
+from tests.support.fault_proxy import FaultProxy
 from tests.support.orders import placement
+from tests.support.web import listening
 from tests.support.world import REPORT_SECRET, REQUEST_SECRET, Tenant, populate
 
 PACE = 0.01
@@ -76,6 +77,12 @@ class House:
         with self.database.transaction() as session:
             populate(session, tenant, pharmacy_url or self.pharmacy_url)
         return Clinic(self, tenant, pharmacy_url or self.pharmacy_url)
+
+    @asynccontextmanager
+    async def behind_a_proxy(self, clinic: "Clinic") -> AsyncIterator[tuple[FaultProxy, "Clinic"]]:
+        """A new organization with the pharmacy of `clinic`, and the proxy on the way there, which fails if told."""
+        async with FaultProxy(int(clinic.pharmacy_url.rpartition(":")[2])) as proxy:
+            yield proxy, self.clinic(f"http://127.0.0.1:{proxy.port}")
 
 
 @asynccontextmanager

@@ -16,9 +16,8 @@ from case_orders.db import now
 from case_orders.fulfillment import submit
 from models.jobs import JobKind
 from tests.fulfillment.house import Clinic, House, sandbox, until
-from tests.fulfillment.test_submit import port_of
-from tests.pharmacies.conftest import listening
-from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET, FaultProxy
+from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET
+from tests.support.web import listening
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -116,8 +115,7 @@ async def test_a_cancel_that_comes_too_late_is_denied_and_the_order_goes_on(clin
 async def test_an_order_that_is_canceled_before_the_pharmacy_had_it_is_never_submitted(
     clinic: Clinic, house: House
 ) -> None:
-    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
-        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(clinic) as (proxy, proxied):
         proxy.fault = RESET
         order_id = await proxied.place()
         await proxied.until(order_id, status="PROCESSING")
@@ -132,8 +130,7 @@ async def test_an_order_that_is_canceled_before_the_pharmacy_had_it_is_never_sub
 async def test_a_cancel_while_the_submission_is_unanswered_is_taken_to_the_pharmacy(
     unhurried: Clinic, house: House
 ) -> None:
-    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
-        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(unhurried) as (proxy, clinic):
         proxy.fault = LOST_ANSWER
         order_id = await clinic.place()
         await clinic.until(order_id, status="PROCESSING")
@@ -232,8 +229,7 @@ async def test_a_cancel_made_while_the_pharmacy_is_away_is_not_lost_when_the_ord
     unhurried: Clinic, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(seconds=30))
-    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
-        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(unhurried) as (proxy, clinic):
         proxy.fault = LOST_ANSWER
         order_id = await clinic.place()
         await until(lambda: clinic.jobs()[0].last_error is not None, "a failed attempt")
@@ -251,8 +247,7 @@ async def test_a_pharmacy_that_was_silent_is_not_believed_at_once_that_it_has_no
     """It may still be at work on the submission."""
     monkeypatch.setattr(submit, "SILENCE", timedelta(minutes=2))
     monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(seconds=0.5))
-    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
-        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(clinic) as (proxy, proxied):
         proxy.fault = RESET
         order_id = await proxied.place()
         await until(lambda: proxied.jobs()[0].last_error is not None, "a failed attempt")

@@ -11,7 +11,7 @@ from case_orders.db import now
 from models import Job
 from models.jobs import JobKind, JobState
 from tests.fulfillment.house import Clinic, House, open_house, until
-from tests.pharmacies.conftest import listening
+from tests.support.web import listening
 
 
 async def test_a_silent_pharmacy_is_asked_until_the_order_is_completed(

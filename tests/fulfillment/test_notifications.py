@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from tests.fulfillment.house import Clinic, until
-from tests.pharmacies.conftest import listening
+from tests.support.web import listening
 
 EVENTS = ["ORDER_CREATED", "ORDER_STATUS_CHANGED", "ORDER_TRACKING_ADDED", "DOCUMENT_STORED"]
 

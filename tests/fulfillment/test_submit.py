@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 
-import httpx2
 import pytest
 from pypdf import PdfReader
 from sqlmodel import Session
@@ -14,13 +13,9 @@ from models import Case, Drug, Job
 from models.jobs import JobKind, JobState
 from tests.fulfillment.house import Clinic, House, until
 from tests.fulfillment.test_documents import stored_bytes
-from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET, FaultProxy
+from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET
 
 WAY = ["RECEIVED", "PROCESSING", "SUBMITTED", "ACKNOWLEDGED", "FILLING", "READY", "SHIPPED", "COMPLETED"]
-
-
-def port_of(url: str) -> int:
-    return httpx2.URL(url).port or 0
 
 
 async def test_an_order_goes_the_whole_way_in_order_and_is_filled_once(clinic: Clinic) -> None:
@@ -88,8 +83,7 @@ async def test_an_order_is_submitted_again_until_the_pharmacy_takes_it(
 
 
 async def test_an_order_whose_answer_was_lost_is_looked_up_and_not_sent_again(unhurried: Clinic, house: House) -> None:
-    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
-        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(unhurried) as (proxy, clinic):
         proxy.fault = LOST_ANSWER
         order_id = await clinic.place()
         await until(lambda: clinic.jobs()[0].last_error is not None, "a failed attempt")
@@ -111,9 +105,8 @@ async def test_an_order_is_followed_although_its_submission_was_never_answered(
 ) -> None:
     """A report arrives before the second attempt, which finds nothing left to do."""
     monkeypatch.setattr(worker, "_FIRST_PAUSE", timedelta(seconds=0.5))
-    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
+    async with house.behind_a_proxy(unhurried) as (proxy, clinic):
         proxy.fault = LOST_ANSWER
-        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
         order_id = await clinic.place()
         await until(lambda: clinic.jobs()[0].last_error is not None, "a failed attempt")
         await clinic.report(order_id, status="ACKNOWLEDGED")
@@ -124,8 +117,7 @@ async def test_an_order_is_followed_although_its_submission_was_never_answered(
 async def test_an_order_waits_for_a_pharmacy_that_is_down_and_goes_on_when_it_is_up(
     clinic: Clinic, house: House
 ) -> None:
-    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
-        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(clinic) as (proxy, proxied):
         proxy.fault = RESET
         order_id = await proxied.place()
         await until(lambda: proxied.jobs()[0].attempt > 2, "a third attempt")
@@ -140,8 +132,7 @@ async def test_an_order_fails_after_the_last_attempt_and_goes_on_when_it_is_repl
 ) -> None:
     submitting = worker.KINDS[JobKind.SUBMIT_ORDER]
     monkeypatch.setitem(worker.KINDS, JobKind.SUBMIT_ORDER, replace(submitting, attempts=2))
-    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
-        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(clinic) as (proxy, proxied):
         proxy.fault = RESET
         order_id = await proxied.place()
         order = await proxied.until(order_id, status="FAILED")
@@ -160,9 +151,8 @@ async def test_a_failed_order_of_which_the_pharmacy_reports_goes_on_by_itself(
     """Its one submission arrived, and nothing of that came back."""
     submitting = worker.KINDS[JobKind.SUBMIT_ORDER]
     monkeypatch.setitem(worker.KINDS, JobKind.SUBMIT_ORDER, replace(submitting, attempts=1))
-    async with FaultProxy(port_of(unhurried.pharmacy_url)) as proxy:
+    async with house.behind_a_proxy(unhurried) as (proxy, clinic):
         proxy.fault = LOST_ANSWER
-        clinic = house.clinic(f"http://127.0.0.1:{proxy.port}")
         order_id = await clinic.place()
         await clinic.until(order_id, status="FAILED")
         await clinic.report(order_id, status="FILLING")
@@ -181,8 +171,7 @@ async def test_every_report_is_kept_with_what_it_did(clinic: Clinic) -> None:
 async def test_what_was_checked_is_submitted_though_catalogue_and_case_have_changed_since(
     clinic: Clinic, house: House
 ) -> None:
-    async with FaultProxy(port_of(clinic.pharmacy_url)) as proxy:
-        proxied = house.clinic(f"http://127.0.0.1:{proxy.port}")
+    async with house.behind_a_proxy(clinic) as (proxy, proxied):
         proxy.fault = RESET
         order_id = await proxied.place()
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiohttp import web
 
+from tests.support.web import listening
+
 ASK_EVERY_SECONDS = 0.2
 PATIENCE = aiohttp.ClientTimeout(total=30, connect=1)
 # Of one connection, not of the message (RFC 9110, section 7.6.1).
@@ -72,13 +74,10 @@ async def balancing(address: str, port: int, hosts: Sequence[str]) -> AsyncItera
         balancer = Balancer(hosts, session, f"http://{address}:{port}")
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", balancer.forward)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        watching = asyncio.create_task(balancer.watch())
-        try:
-            await web.TCPSite(runner, address, port).start()
-            yield balancer
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            await runner.cleanup()
+        async with listening(app, port, address):
+            watching = asyncio.create_task(balancer.watch())
+            try:
+                yield balancer
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,10 @@ from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.sandbox.server import make_app
 from case_orders.pharmacies.signing import verify_report
 from case_orders.signing_secrets import new_secret
+from tests.support.web import listening
 
 REQUEST_SECRET, REPORT_SECRET = new_secret(), new_secret()
 PACE = 0.01
-
-
-@asynccontextmanager
-async def listening(app: web.Application, port: int = 0) -> AsyncIterator[str]:
-    """The application on a port of 127.0.0.1; its URL."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 class Service:

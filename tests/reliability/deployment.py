@@ -18,6 +18,7 @@ from aiohttp import web
 from case_orders.edge.server import free_port
 from case_orders.processes import environment
 from case_orders.settings import Settings
+from tests.support.web import listening
 from tests.support.world import REPORT_SECRET, REQUEST_SECRET
 
 
@@ -38,12 +39,6 @@ class Program:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self.module, *self.arguments, env=self.environ, stdout=log, stderr=log
             )
-
-    def children(self) -> list[int]:
-        """The process ids of its children."""
-        assert self.process is not None
-        listing = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in listing.read_text().split()]
 
     async def kill(self) -> None:
         """SIGKILL: no goodbye."""
@@ -75,14 +70,9 @@ class Receiver:
 async def receiving() -> AsyncIterator[Receiver]:
     receiver, app = Receiver(), web.Application()
     app.add_routes([web.post("/", receiver.receive)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    async with listening(app) as url:
+        receiver.url = f"{url}/"
         yield receiver
-    finally:
-        await runner.cleanup()
 
 
 @dataclass
@@ -107,13 +97,6 @@ class Deployment:
                     await client.get(f"{self.url}/livez")
                     return
                 await asyncio.sleep(0.05)
-
-    async def pharmacy_book(self) -> dict[str, dict[str, Any]]:
-        """What the pharmacy knows of each order id."""
-        async with httpx2.AsyncClient() as client:
-            answer = await client.get(f"{self.pharmacy_url}/sandbox/orders")
-            book: dict[str, dict[str, Any]] = answer.json()["orders"]
-            return book
 
 
 @asynccontextmanager

@@ -23,10 +23,10 @@ from tests.pharmacies.conftest import (
     REQUEST_SECRET,
     Service,
     book_of,
-    listening,
     looked_up_as,
 )
 from tests.pharmacies.orders import order
+from tests.support.web import listening
 
 STANDSTILL = 3600.0
 SERVE = """
