@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import bindparam
 from sqlmodel import Session, select
 
 from case_orders.db import Database, now
 from case_orders.errors import Unauthorized
+from case_orders.lookups import Lookup
 from models import ApiKey
-from models.organizations import is_valid_at
 
 log = structlog.get_logger("case_orders.auth")
 
@@ -102,13 +101,13 @@ def authenticate(session: Session, key: str) -> Caller:
     return caller
 
 
-_END = select(ApiKey.revoked_at, ApiKey.expires_at).where(ApiKey.id == bindparam("id"))
+KEYS = Lookup(ApiKey, "id")
 
 
 def require_valid(session: Session, caller: Caller) -> None:
     """Raises `Unauthorized` unless the caller's key is valid now, as this transaction sees it."""
-    end = session.exec(_END, params={"id": caller.key_id}).one_or_none()
-    if end is None or not is_valid_at(now(), *end):
+    key = KEYS.one(session, caller.key_id)
+    if key is None or not key.is_valid_at(now()):
         raise _refused(caller)
 
 

@@ -6,7 +6,7 @@ Writes share commits (`case_orders.group_commit`), and a function knows nothing 
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
 from case_orders.group_commit import Busy, T, Uncertain, Work, Writer
+from case_orders.shared_session import Ask
 from case_orders.wakeups import Bell, Notifications, Pipes, ring_after_commits
 
 __all__ = ["UNAVAILABLE", "Busy", "Database", "Uncertain", "UtcDateTime", "first_id", "new_id", "now"]
@@ -106,13 +107,14 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
         """Run `work` in a transaction; what it did is durable when this returns.
 
+        What it says that it `asks` of the database costs less, since writes that wait together ask together.
         `work` may run again if the database made the first run fail, so it must have no other effects.
         Raises what `work` raises, `Busy`, `Uncertain`, or one of `UNAVAILABLE`.
         """
-        return await self._writer.run(work)
+        return await self._writer.run(work, asks)
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on one state of the data, which it cannot change.

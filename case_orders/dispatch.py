@@ -5,12 +5,12 @@ before it is answered.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from sqlmodel import Session
 
-from case_orders import idempotency
+from case_orders import auth, idempotency, lookups
 from case_orders.audit import Refusals, Trail
 from case_orders.auth import Caller, Callers
 from case_orders.db import Database
@@ -18,9 +18,12 @@ from case_orders.edge.contract import Operation
 from case_orders.edge.exchange import Exchange
 from case_orders.envelope import Answer, Download
 from case_orders.errors import Refusal, Unauthorized
+from case_orders.idempotency import Repeatable
+from case_orders.shared_session import Ask
 
 Result = Answer | Download
 Handler = Callable[..., Any]
+Act = Callable[[Session], Result]
 Run = Callable[[Handler, dict[str, Any], Exchange, Trail], Awaitable[Result]]
 
 
@@ -63,29 +66,47 @@ class Dispatcher:
         """GET reads; every other method writes, once for each idempotency key."""
 
         async def run(handler: Handler, arguments: dict[str, Any], exchange: Exchange, trail: Trail) -> Result:
-            caller = exchange.caller
-
-            def act(session: Session) -> Any:
-                return handler(session=session, **arguments)
-
-            # What only validates runs in a session that cannot write, so it is sure to store nothing.
-            reads = operation.method == "get" or arguments.get("validate_only")
-            work = act if reads else _once(operation, exchange, act)
-
-            def admitted(session: Session) -> Result:
-                if isinstance(caller, Caller):
-                    self.callers.require_valid(session, caller)
-                result: Result = work(session)
-                if not reads:
-                    trail.record(session, result)
+            def act(session: Session) -> Result:
+                result: Result = handler(session=session, **arguments)
                 return result
 
-            result = await (self.database.read if reads else self.database.write)(admitted)
-            if reads and operation.shows_health_data:
-                await self.database.write(lambda session: trail.record(session, result))
-            return result
+            # What only validates runs in a session that cannot write, so it is sure to store nothing.
+            if operation.method == "get" or arguments.get("validate_only"):
+                return await self._read(operation, exchange, trail, act)
+            return await self._write(operation, exchange, trail, act, lookups.asks_of(handler, arguments))
 
         return run
+
+    async def _read(self, operation: Operation, exchange: Exchange, trail: Trail, act: Act) -> Result:
+        def admitted(session: Session) -> Result:
+            self._admit(session, exchange)
+            return act(session)
+
+        result = await self.database.read(admitted)
+        if operation.shows_health_data:
+            await self.database.write(lambda session: trail.record(session, result))
+        return result
+
+    async def _write(
+        self, operation: Operation, exchange: Exchange, trail: Trail, act: Act, asks: Iterable[Ask]
+    ) -> Result:
+        if isinstance(exchange.caller, Caller):
+            asks = [auth.KEYS.ask(exchange.caller.key_id), *asks]
+        repeated = _repeatable(operation, exchange)
+        if repeated is not None:
+            asks = [repeated.ask(), *asks]
+
+        def admitted(session: Session) -> Result:
+            self._admit(session, exchange)
+            result = act(session) if repeated is None else repeated.once(session, act)
+            trail.record(session, result)
+            return result
+
+        return await self.database.write(admitted, list(asks))
+
+    def _admit(self, session: Session, exchange: Exchange) -> None:
+        if isinstance(exchange.caller, Caller):
+            self.callers.require_valid(session, exchange.caller)
 
 
 async def _without_session(handler: Handler, arguments: dict[str, Any], _exchange: Exchange, _trail: Trail) -> Result:
@@ -94,13 +115,13 @@ async def _without_session(handler: Handler, arguments: dict[str, Any], _exchang
     return answer
 
 
-def _once(operation: Operation, exchange: Exchange, act: Callable[[Session], Answer]) -> Callable[[Session], Answer]:
-    """`act`, or the answer it gave before if the request carries a key: in the header, or in the body."""
+def _repeatable(operation: Operation, exchange: Exchange) -> Repeatable | None:
+    """The request as one that may be repeated, if it carries a key: in the header, or in the body."""
     key = exchange.arguments.get("idempotency_key")
     if key is None and isinstance(exchange.body, dict):
         key = exchange.body.get("idempotencyKey")
     caller = exchange.caller
     if key is None or not isinstance(caller, Caller):
-        return act
+        return None
     mark = idempotency.fingerprint(exchange.arguments, exchange.body)
-    return lambda session: idempotency.once(session, caller.organization_id, operation.id, key, mark, act)
+    return Repeatable(caller.organization_id, operation.id, key, mark)

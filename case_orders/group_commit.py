@@ -20,7 +20,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session
 
 from case_orders import shared_session
-from case_orders.shared_session import SharedSession
+from case_orders.shared_session import Ask, SharedSession
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
@@ -39,6 +39,7 @@ class Uncertain(Exception):
 @dataclass(slots=True)
 class _Pending:
     work: Work[Any]
+    asks: Sequence[Ask]
     outcome: asyncio.Future[Any]
 
     @property
@@ -61,10 +62,11 @@ class Writer:
         self._drain: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
+        """Run `work`. What it `asks` is looked up for the whole batch beforehand."""
         if len(self._waiting) >= self._most_waiting:
             raise Busy
-        pending = _Pending(work, asyncio.get_running_loop().create_future())
+        pending = _Pending(work, asks, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_queue())
@@ -166,6 +168,8 @@ class _Entangled(Exception):
 def _in_one_session(connection: Connection, batch: Sequence[_Pending]) -> list[Outcome]:
     """Run writes one after the other in one session. Raises `_Entangled`, or what the database objects to."""
     with SharedSession(connection) as session:
+        if len(batch) > 1:
+            session.foresee(ask for pending in batch for ask in pending.asks)
         outcomes = [_in_turn(session, pending) for pending in batch]
         session.commit()
     return outcomes

@@ -7,7 +7,7 @@ one's transaction and then finds its answer.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,9 +19,13 @@ from case_orders.db import now
 from case_orders.edge.answers import to_json
 from case_orders.envelope import Answer
 from case_orders.errors import Conflict
+from case_orders.lookups import Lookup
+from case_orders.shared_session import Ask
 from models import IdempotentAnswer
 
 KEPT_FOR = timedelta(hours=48)
+
+_ANSWERS = Lookup(IdempotentAnswer, "organization_id", "operation", "key")
 
 
 def fingerprint(arguments: Mapping[str, Any], body: Any) -> str:
@@ -32,23 +36,39 @@ def fingerprint(arguments: Mapping[str, Any], body: Any) -> str:
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def once(
-    session: Session, organization_id: str, operation: str, key: str, mark: str, act: Callable[[Session], Answer]
-) -> Answer:
-    """The stored answer to this key, or what `act` answers now. Raises `Conflict` if the key stood for another."""
-    stored = session.get(IdempotentAnswer, (organization_id, operation, key))
-    if stored is not None:
-        if stored.fingerprint != mark:
-            raise Conflict("Idempotency key was already used for another request", "idempotency_conflict")
-        answer = Answer(**stored.answer)
-        return replace(answer, headers={**answer.headers, "Idempotency-Replayed": "true"})
-    answer = act(session)
-    # As it goes over the wire, so that its times are written alike when it is given again.
-    kept = orjson.loads(to_json(asdict(answer)))
-    session.add(
-        IdempotentAnswer(organization_id=organization_id, operation=operation, key=key, fingerprint=mark, answer=kept)
-    )
-    return answer
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """A request of an organization that may come again under its key; `mark` is its fingerprint."""
+
+    organization_id: str
+    operation: str
+    key: str
+    mark: str
+
+    def ask(self) -> Ask:
+        """What `once` will look up."""
+        return _ANSWERS.ask(self.organization_id, self.operation, self.key)
+
+    def once(self, session: Session, act: Callable[[Session], Any]) -> Answer:
+        """The stored answer to this key, or what `act` answers now. Raises `Conflict` if the key stood for another."""
+        stored = _ANSWERS.one(session, self.organization_id, self.operation, self.key)
+        if stored is not None:
+            if stored.fingerprint != self.mark:
+                raise Conflict("Idempotency key was already used for another request", "idempotency_conflict")
+            given = Answer(**stored.answer)
+            return replace(given, headers={**given.headers, "Idempotency-Replayed": "true"})
+        answer: Answer = act(session)
+        session.add(
+            IdempotentAnswer(
+                organization_id=self.organization_id,
+                operation=self.operation,
+                key=self.key,
+                fingerprint=self.mark,
+                # As it goes over the wire, so that its times are written alike when it is given again.
+                answer=orjson.loads(to_json(asdict(answer))),
+            )
+        )
+        return answer
 
 
 def forget_old(session: Session, most: int) -> int:

@@ -1,21 +1,45 @@
 """A session that several pieces of work share, one after the other, in one transaction that is flushed late.
 
-Each piece sees what it would see in a session of its own with autoflush, after the pieces before it. What they add
-is written together, many rows by one statement: a flush comes when a statement names a table that has something
-pending, and at the end.
+Each piece sees what it would see in a session of its own with autoflush, after the pieces before it. What they look up
+can be looked up for all of them at the beginning. What they add is written together, many rows by one statement: a
+flush comes when a statement names a table that has something pending, and at the end.
 """
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Engine, bindparam, event, inspect
+from sqlalchemy import Connection, Engine, Insert, Table, bindparam, event, insert, inspect
 from sqlmodel import Session, SQLModel, select
 
 _OPTION = "shared_session"
-Key = tuple[Any, ...]
+
+COUNTS = "case_orders.counts"
+"""The execution option of a statement that changes a counter only, which nobody reads from rows."""
+
+Values = tuple[Any, ...]
+
+
+class Question(Protocol):
+    """Which rows of a table have certain values in some of its columns."""
+
+    @property
+    def table(self) -> type[SQLModel]: ...
+
+    def find(self, session: Session, asked: Collection[Values]) -> Mapping[Values, Sequence[Any]]: ...
+
+    def values_of(self, row: SQLModel) -> Values: ...
+
+
+class Ask(NamedTuple):
+    """A question, and the values that are asked for."""
+
+    question: Question
+    values: Values
 
 
 class SharedSession(Session):
@@ -23,21 +47,48 @@ class SharedSession(Session):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, autoflush=False, expire_on_commit=False)
-        self._added: dict[str, set[Key]] = {}
+        self._added: dict[str, set[Values]] = {}
+        self._unattached: dict[int, SQLModel] = {}
+        self._finished: list[SQLModel] = []
+        self._foreseen: dict[str, dict[Question, dict[Values, Sequence[Any]]]] = defaultdict(dict)
         self._unseen: str | None = None
         self._flushes = False
         self._wrote = False
         connection.execution_options(**{_OPTION: self})
 
+    def foresee(self, asks: Iterable[Ask]) -> None:
+        """Look up what the pieces of work will look up."""
+        asked: dict[Question, set[Values]] = defaultdict(set)
+        for question, values in asks:
+            asked[question].add(values)
+        for question, all_values in asked.items():
+            self._foreseen[_name(question.table)][question] = dict(question.find(self, all_values))
+        self.expunge_all()
+
+    def foreseen(self, question: Question, values: Values) -> Sequence[Any] | None:
+        """The rows, if that was foreseen and nothing was written since that could make them others."""
+        rows = self._foreseen[_name(question.table)].get(question, {}).get(values)
+        return None if rows is None else [self._at_hand(row) for row in rows]
+
+    def _at_hand(self, row: SQLModel) -> Any:
+        """The row as one of this session, which knows each by one object."""
+        known = self.identity_map.get(inspect(row).key)
+        if known is None:
+            self.add(row)
+        return known or row
+
     @contextmanager
     def work(self) -> Iterator[None]:
         """One piece of work. It ends with nothing in hand: the next one reads for itself."""
         self._wrote = False
-        yield
-        if self.dirty or self.deleted:
-            self.flush()
-        for row in list(self.identity_map.values()):
-            self.expunge(row)
+        try:
+            yield
+            if self.dirty or self.deleted:
+                self.flush()
+            self._finished += self._unattached.values()
+        finally:
+            self._unattached.clear()
+            self.expunge_all()
 
     @property
     def has_written(self) -> bool:
@@ -46,8 +97,12 @@ class SharedSession(Session):
 
     def flush(self, objects: Any = None) -> None:
         self._added.clear()
+        for row in (*self.dirty, *self.deleted):
+            self._foreseen.pop(_name(type(row)), None)
         self._flushes = True
         try:
+            self._insert_finished()
+            self._attach_new()
             super().flush(objects)
         except Exception:
             self._wrote = True  # whose rows failed is unknown: they may be those of earlier work
@@ -55,13 +110,39 @@ class SharedSession(Session):
         finally:
             self._flushes = False
 
+    def add(self, instance: Any, **options: Any) -> None:
+        if not inspect(instance).transient:
+            super().add(instance, **options)
+        elif id(instance) not in self._unattached:
+            self._unattached[id(instance)] = instance
+            self._note_added(instance)
+
+    def _attach_new(self) -> None:
+        """What the piece under way has added becomes the session's only when it must be."""
+        new = list(self._unattached.values())
+        self._unattached.clear()
+        for row in new:
+            super().add(row)
+
+    def _insert_finished(self) -> None:
+        """What finished work has added is in nobody's hands: it needs none of the care that a flush takes of rows."""
+        rows, self._finished = self._finished, []
+        insertions = groupby(sorted(rows, key=_rank), _insertion_of)
+        for insertion, alike in insertions:
+            values = [{name: row.__dict__[name] for name in insertion.columns} for row in alike]
+            self.connection().execute(insertion.statement, values)
+
+    def commit(self) -> None:
+        self.flush()
+        super().commit()
+
     def refresh(self, instance: object, *args: Any, **options: Any) -> None:
         self.flush()
         super().refresh(instance, *args, **options)
 
     def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """A look-up by key: of its table it can see one row only, so nothing is flushed for the sake of others."""
-        table = str(entity.__tablename__)
+        table = _name(entity)
         self._unseen = table if _key(ident) not in self._added.get(table, ()) else None
         try:
             if options:
@@ -79,19 +160,51 @@ class SharedSession(Session):
         """Something will be written for the piece of work that is under way, and no statement tells of it yet."""
         self._wrote = True
 
-    def note_added(self, row: SQLModel) -> None:
-        key = tuple(inspect(type(row)).primary_key_from_instance(row))
-        self._added.setdefault(str(row.__tablename__), set()).add(key)
+    def _note_added(self, row: SQLModel) -> None:
+        table = _name(type(row))
+        self._added.setdefault(table, set()).add(tuple(inspect(type(row)).primary_key_from_instance(row)))
+        for question, answers in self._foreseen[table].items():
+            answers.pop(question.values_of(row), None)
         self._wrote = True
 
-    def look_at(self, statement: str) -> None:
-        """Before a statement: flush what it may see."""
+    def look_at(self, statement: str, *, counts: bool) -> None:
+        """Before a statement: flush what it may see. One that only `counts` changes nothing that was foreseen."""
         if self._flushes:
             return
-        self._wrote = self._wrote or not statement.startswith("SELECT")
-        pending = self._added.keys() - {self._unseen} | {str(row.__tablename__) for row in (*self.dirty, *self.deleted)}
+        reads = statement.startswith("SELECT")
+        self._wrote = self._wrote or not reads
+        pending = self._added.keys() - {self._unseen} | {_name(type(row)) for row in (*self.dirty, *self.deleted)}
         if pending and not pending.isdisjoint(_tables_of(statement)):
             self.flush()
+        if not reads and not counts:
+            for table in _tables_of(statement):
+                self._foreseen.pop(table, None)
+
+
+def _name(table: type[SQLModel]) -> str:
+    return str(table.__tablename__)
+
+
+class _Insertion(NamedTuple):
+    """How rows of a table are inserted: `rank` counts from the tables that refer to no other."""
+
+    rank: int
+    statement: Insert
+    columns: list[str]
+
+
+@lru_cache
+def _insertion(table: Table) -> _Insertion:
+    rank = SQLModel.metadata.sorted_tables.index(table)
+    return _Insertion(rank, insert(table), [column.name for column in table.columns])
+
+
+def _insertion_of(row: SQLModel) -> _Insertion:
+    return _insertion(SQLModel.metadata.tables[_name(type(row))])
+
+
+def _rank(row: SQLModel) -> int:
+    return _insertion_of(row).rank
 
 
 @lru_cache
@@ -101,13 +214,8 @@ def _by_key(entity: type[SQLModel]) -> tuple[Any, list[str]]:
     return select(entity).where(*(column == bindparam(column.name) for column in key)), [c.name for c in key]
 
 
-def _key(ident: Any) -> Key:
+def _key(ident: Any) -> Values:
     return ident if isinstance(ident, tuple) else (ident,)
-
-
-@event.listens_for(SharedSession, "transient_to_pending")
-def _added(session: SharedSession, row: SQLModel) -> None:
-    session.note_added(row)
 
 
 def watch(engine: Engine) -> None:
@@ -116,11 +224,11 @@ def watch(engine: Engine) -> None:
 
 
 def _before(
-    connection: Connection, _cursor: object, statement: str, _parameters: object, _context: object, _many: bool
+    connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
 ) -> None:
     session: SharedSession | None = connection.get_execution_options().get(_OPTION)
     if session is not None:
-        session.look_at(statement)
+        session.look_at(statement, counts=context.execution_options.get(COUNTS, False))
 
 
 @lru_cache(maxsize=2000)

@@ -1,14 +1,19 @@
 """Cases, and the actions on them that place orders."""
 
+from collections.abc import Iterator
+
 from sqlalchemy import BigInteger, literal
 from sqlmodel import Session, col, select
 
 from case_orders.auth import Caller
 from case_orders.envelope import JSON, Answer, created, ok, page
 from case_orders.errors import Conflict
-from handlers.lookup import own_case, page_of
+from case_orders.lookups import asking
+from case_orders.shared_session import Ask
+from case_orders.webhooks.events import SUBSCRIBERS
+from handlers.lookup import CASES, own_case, page_of
 from handlers.placing import place_order, validate_order
-from handlers.prescribing import upper_country
+from handlers.prescribing import Prescription, upper_country
 from models import Case, Event
 
 ACTIONS = {"PLACE_ORDER": place_order}
@@ -50,6 +55,13 @@ def list_case_activity(session: Session, caller: Caller, case_id: str, limit: in
     return page("events", [event.as_json() for event in events], str(events[-1].position) if events else None)
 
 
+def _asks(caller: Caller, case_id: str, body: JSON, **_: object) -> Iterator[Ask]:
+    yield CASES.ask(case_id, caller.organization_id)
+    yield from Prescription.asks(caller.organization_id, body["order"])
+    yield SUBSCRIBERS.ask(caller.organization_id)
+
+
+@asking(_asks)
 def perform_case_action(
     session: Session, caller: Caller, case_id: str, body: JSON, validate_only: bool = False
 ) -> Answer:

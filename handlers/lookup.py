@@ -4,44 +4,33 @@ The database is asked for a row with its owner: what is another's is not even re
 time tells a foreign id from one that does not exist.
 """
 
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import bindparam
-from sqlmodel import Session, SQLModel, select
+from sqlmodel import Session
 
 from case_orders.auth import Caller
 from case_orders.errors import Forbidden, not_found
+from case_orders.lookups import Lookup
 from models import Case, Delivery, Document, Order, Webhook
 
-Row = TypeVar("Row", bound=SQLModel)
-
-
-@cache
-def _query(table: type[SQLModel], owner: str, *, lock: bool) -> Any:
-    """Made once: to build a query takes longer than to find the row."""
-    query = select(table).filter_by(id=bindparam("row_id"), **{owner: bindparam("owner_id")})
-    return query.with_for_update(key_share=True) if lock else query
-
-
-def _own(session: Session, table: type[Row], row_id: str, *, lock: bool = False, **owner: str) -> Row | None:
-    """The row with this id that belongs to `owner`: the column that says so, and whose it must be."""
-    ((column, owner_id),) = owner.items()
-    ids = {"row_id": row_id, "owner_id": owner_id}
-    row: Row | None = session.exec(_query(table, column, lock=lock), params=ids).one_or_none()
-    return row
+CASES = Lookup(Case, "id", "organization_id")
+_ORDERS = Lookup(Order, "id", "organization_id")
+_WEBHOOKS_HELD = Lookup(Webhook, "id", "organization_id", lock=True)
+_DOCUMENTS = Lookup(Document, "id", "order_id")
+_WEBHOOKS = Lookup(Webhook, "id", "organization_id")
+_DELIVERIES = Lookup(Delivery, "id", "webhook_id")
 
 
 def own_case(session: Session, caller: Caller, case_id: str) -> Case:
     """The source document knows no 404 for a case: one that is missing answers like another organization's."""
-    case = _own(session, Case, case_id, organization_id=caller.organization_id)
+    case = CASES.one(session, case_id, caller.organization_id)
     if case is None:
         raise Forbidden("Case does not belong to your organization", "case_forbidden")
     return case
 
 
 def own_order(session: Session, caller: Caller, order_id: str) -> Order:
-    order = _own(session, Order, order_id, organization_id=caller.organization_id)
+    order = _ORDERS.one(session, order_id, caller.organization_id)
     if order is None:
         raise not_found("Order")
     return order
@@ -49,7 +38,7 @@ def own_order(session: Session, caller: Caller, order_id: str) -> Order:
 
 def own_document(session: Session, caller: Caller, order_id: str, document_id: str) -> Document:
     order = own_order(session, caller, order_id)
-    document = _own(session, Document, document_id, order_id=order.id)
+    document = _DOCUMENTS.one(session, document_id, order.id)
     if document is None or document.stored_at is None:
         raise not_found("Document")
     return document
@@ -57,14 +46,14 @@ def own_document(session: Session, caller: Caller, order_id: str, document_id: s
 
 def own_webhook(session: Session, caller: Caller, webhook_id: str, *, to_change: bool = False) -> Webhook:
     """One that is to be changed is nobody else's to change until this transaction ends."""
-    webhook = _own(session, Webhook, webhook_id, lock=to_change, organization_id=caller.organization_id)
+    webhook = (_WEBHOOKS_HELD if to_change else _WEBHOOKS).one(session, webhook_id, caller.organization_id)
     if webhook is None:
         raise not_found("Webhook")
     return webhook
 
 
 def own_delivery(session: Session, webhook: Webhook, delivery_id: str) -> Delivery:
-    delivery = _own(session, Delivery, delivery_id, webhook_id=webhook.id)
+    delivery = _DELIVERIES.one(session, delivery_id, webhook.id)
     if delivery is None:
         raise not_found("Delivery")
     return delivery

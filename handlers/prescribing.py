@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import and_, bindparam
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from case_orders.db import now
 from case_orders.edge.schema import field_name, pointer
 from case_orders.envelope import JSON
 from case_orders.errors import Problem
+from case_orders.lookups import Lookup
+from case_orders.shared_session import Ask
 from handlers.identifiers import is_dea_number, is_npi, is_phone_number
 from models import Case, Drug, Organization, Pharmacy
 
@@ -32,18 +33,13 @@ def _problem(path: tuple[str | int, ...], words: str, code: str) -> Problem:
     return Problem(pointer(path), f"{field_name(path)} {words}", code)
 
 
-# Built once: to build a statement takes longer than to execute it.
-_PHARMACY = (
-    select(Organization, Pharmacy)
-    .outerjoin(
-        Pharmacy,
-        and_(col(Pharmacy.organization_id) == col(Organization.id), col(Pharmacy.code) == bindparam("pharmacy")),
-    )
-    .where(Organization.id == bindparam("organization"))
-)
-_DRUGS = select(Drug).where(
-    Drug.organization_id == bindparam("organization"), col(Drug.code).in_(bindparam("codes", expanding=True))
-)
+_ORGANIZATIONS = Lookup(Organization, "id")
+_PHARMACIES = Lookup(Pharmacy, "organization_id", "code")
+_DRUGS = Lookup(Drug, "organization_id", "code")
+
+
+def _drugs(organization_id: str, asked: JSON) -> set[tuple[str, str]]:
+    return {(organization_id, item["drugId"]) for item in asked["prescriptionItems"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +52,24 @@ class Prescription:
     drugs: dict[str, Drug]
     address: JSON | None
 
+    @staticmethod
+    def asks(organization_id: str, asked: JSON) -> Iterator[Ask]:
+        """What `look_up` will look up."""
+        yield _ORGANIZATIONS.ask(organization_id)
+        yield _PHARMACIES.ask(organization_id, asked["pharmacyId"])
+        yield from (_DRUGS.ask(*values) for values in _drugs(organization_id, asked))
+
     @classmethod
     def look_up(cls, session: Session, case: Case, asked: JSON) -> "Prescription":
-        codes = {item["drugId"] for item in asked["prescriptionItems"]}
-        named = {"organization": case.organization_id, "pharmacy": asked["pharmacyId"], "codes": list(codes)}
-        organization, pharmacy = session.exec(_PHARMACY, params=named).one()
-        drugs = session.exec(_DRUGS, params=named)
+        us = case.organization_id
+        organization = _ORGANIZATIONS.one(session, us)
+        assert organization is not None  # its case refers to it
+        drugs = _DRUGS.each(session, _drugs(us, asked))
         return cls(
             asked,
             organization,
-            pharmacy,
-            {drug.code: drug for drug in drugs},
+            _PHARMACIES.one(session, us, asked["pharmacyId"]),
+            {drug.code: drug for rows in drugs.values() for drug in rows},
             asked.get("shippingAddress") or case.patient.get("address"),
         )
 

@@ -25,11 +25,6 @@ class Organization(Row, table=True):
     created_at: datetime = columns.moment()
 
 
-def is_valid_at(moment: datetime, revoked_at: datetime | None, expires_at: datetime | None) -> bool:
-    """Whether a key with these ends is valid at `moment`."""
-    return revoked_at is None and (expires_at is None or moment < expires_at)
-
-
 class ApiKey(Row, table=True):
     """A key of an organization. Only its SHA-256 is kept: the key has full entropy and needs no slow hash.
 
@@ -49,4 +44,4 @@ class ApiKey(Row, table=True):
     last_used_at: datetime | None = columns.maybe_moment()
 
     def is_valid_at(self, moment: datetime) -> bool:
-        return is_valid_at(moment, self.revoked_at, self.expires_at)
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)

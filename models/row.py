@@ -29,9 +29,10 @@ class Row(SQLModel):
         for name, default in self._defaults.items():
             values[name] = default()
         values.update(fields)
-        object.__setattr__(self, "__pydantic_fields_set__", set(fields))
-        object.__setattr__(self, "__pydantic_extra__", None)
-        object.__setattr__(self, "__pydantic_private__", None)
+
+    def __getattr__(self, name: str) -> Any:
+        """A row has nothing private or extra, where Pydantic would look, and SQLAlchemy asks each new one in vain."""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 def _default(field: FieldInfo) -> Callable[[], Any]:

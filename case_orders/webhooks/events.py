@@ -8,7 +8,9 @@ from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
+from case_orders.lookups import Lookup
 from case_orders.outbox import enqueue, replay
+from case_orders.shared_session import COUNTS
 from models import Case, Delivery, Event, Job, Order, Webhook
 from models.jobs import JobKind
 from models.webhooks import DeliveryStatus
@@ -46,6 +48,7 @@ _COUNT = (
     .where(col(Case.id) == bindparam("case"))
     .values(last_position=Case.last_position + 1)
     .returning(col(Case.last_position))
+    .execution_options(**{COUNTS: True})
 )
 
 
@@ -55,11 +58,11 @@ def _next_position(session: Session, case_id: str) -> int:
     return position
 
 
-_ACTIVE = select(Webhook).where(Webhook.organization_id == bindparam("organization"), col(Webhook.active))
+SUBSCRIBERS = Lookup(Webhook, "organization_id", active=True)
 
 
 def _deliver_to_subscribers(session: Session, event: Event) -> None:
-    for webhook in session.exec(_ACTIVE, params={"organization": event.organization_id}):
+    for webhook in SUBSCRIBERS.all(session, event.organization_id):
         if event.type in webhook.events:
             deliver(session, webhook, event)
 

@@ -64,7 +64,7 @@ def acknowledge_before_commit() -> None:
 
 
 def ignore_idempotency_keys() -> None:
-    idempotency.once = lambda session, organization_id, operation, key, mark, act: act(session)
+    idempotency.Repeatable.once = lambda _self, session, act: act(session)
 
 
 def write_events_in_a_transaction_of_their_own() -> None:

@@ -1,6 +1,9 @@
 """The action PLACE_ORDER."""
 
+import asyncio
+
 import pytest
+from sqlalchemy import event
 from sqlmodel import func, select
 
 from case_orders.db import Database, new_id
@@ -115,3 +118,20 @@ async def test_a_refused_order_leaves_nothing_behind(api: ContractClient, us: Te
         for table in (Order, Event, Job):
             count = select(func.count()).select_from(table).where(table.organization_id == us.organization_id)
             assert session.exec(count).one() == 0
+
+
+async def test_placements_that_wait_together_look_everything_up_together(
+    api: ContractClient, us: Tenant, database: Database
+) -> None:
+    await place(api, us.case_id, documented())  # so that its key is known
+    queries = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("SELECT"):
+            queries.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    answers = await asyncio.gather(*(place(api, us.case_id, documented()) for _ in range(20)))
+    event.remove(database.engine, "before_cursor_execute", note)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(queries) < 3 * 20, "each of seven look-ups was made for each order"
