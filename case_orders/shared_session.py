@@ -50,6 +50,7 @@ class SharedSession(Session):
         self._added: dict[str, set[Values]] = {}
         self._unattached: dict[int, SQLModel] = {}
         self._finished: list[SQLModel] = []
+        self._kept: dict[int, SQLModel] = {}
         self._foreseen: dict[str, dict[Question, dict[Values, Sequence[Any]]]] = defaultdict(dict)
         self._unseen: str | None = None
         self._flushes = False
@@ -63,23 +64,16 @@ class SharedSession(Session):
             asked[question].add(values)
         for question, all_values in asked.items():
             self._foreseen[_name(question.table)][question] = dict(question.find(self, all_values))
-        self.expunge_all()
+        rows: Iterable[Any] = self.identity_map.values()
+        self._kept = {id(row): row for row in rows}
 
     def foreseen(self, question: Question, values: Values) -> Sequence[Any] | None:
         """The rows, if that was foreseen and nothing was written since that could make them others."""
-        rows = self._foreseen[_name(question.table)].get(question, {}).get(values)
-        return None if rows is None else [self._at_hand(row) for row in rows]
-
-    def _at_hand(self, row: SQLModel) -> Any:
-        """The row as one of this session, which knows each by one object."""
-        known = self.identity_map.get(inspect(row).key)
-        if known is None:
-            self.add(row)
-        return known or row
+        return self._foreseen[_name(question.table)].get(question, {}).get(values)
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """One piece of work. It ends with nothing in hand: the next one reads for itself."""
+        """One piece of work. It ends with nothing in hand but what was foreseen: the next one reads for itself."""
         self._wrote = False
         try:
             yield
@@ -88,7 +82,20 @@ class SharedSession(Session):
             self._finished += self._unattached.values()
         finally:
             self._unattached.clear()
-            self.expunge_all()
+            if len(self.identity_map) > len(self._kept):
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for row in list(self.identity_map.values()):
+            if id(row) not in self._kept:
+                self.expunge(row)
+
+    def _forget(self, table: str) -> None:
+        """What was foreseen of a table may be others now. Whoever has a row in hand has it until its work ends."""
+        for answers in self._foreseen.pop(table, {}).values():
+            for rows in answers.values():
+                for row in rows:
+                    self._kept.pop(id(row), None)
 
     @property
     def has_written(self) -> bool:
@@ -98,7 +105,7 @@ class SharedSession(Session):
     def flush(self, objects: Any = None) -> None:
         self._added.clear()
         for row in (*self.dirty, *self.deleted):
-            self._foreseen.pop(_name(type(row)), None)
+            self._forget(_name(type(row)))
         self._flushes = True
         try:
             self._insert_finished()
@@ -111,7 +118,7 @@ class SharedSession(Session):
             self._flushes = False
 
     def add(self, instance: Any, **options: Any) -> None:
-        if not inspect(instance).transient:
+        if inspect(instance).key is not None:
             super().add(instance, **options)
         elif id(instance) not in self._unattached:
             self._unattached[id(instance)] = instance
@@ -162,7 +169,7 @@ class SharedSession(Session):
 
     def _note_added(self, row: SQLModel) -> None:
         table = _name(type(row))
-        self._added.setdefault(table, set()).add(tuple(inspect(type(row)).primary_key_from_instance(row)))
+        self._added.setdefault(table, set()).add(tuple(row.__dict__[name] for name in _insertion_of(row).key))
         for question, answers in self._foreseen[table].items():
             answers.pop(question.values_of(row), None)
         self._wrote = True
@@ -178,7 +185,7 @@ class SharedSession(Session):
             self.flush()
         if not reads and not counts:
             for table in _tables_of(statement):
-                self._foreseen.pop(table, None)
+                self._forget(table)
 
 
 def _name(table: type[SQLModel]) -> str:
@@ -191,12 +198,14 @@ class _Insertion(NamedTuple):
     rank: int
     statement: Insert
     columns: list[str]
+    key: list[str]
 
 
 @lru_cache
 def _insertion(table: Table) -> _Insertion:
     rank = SQLModel.metadata.sorted_tables.index(table)
-    return _Insertion(rank, insert(table), [column.name for column in table.columns])
+    columns, key = ([column.name for column in some] for some in (table.columns, table.primary_key))
+    return _Insertion(rank, insert(table), columns, key)
 
 
 def _insertion_of(row: SQLModel) -> _Insertion:

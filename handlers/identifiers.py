@@ -1,5 +1,7 @@
 """Check digits and numbers of the field. A wrong one is mostly a warning: real systems hold many of them."""
 
+from functools import lru_cache
+
 import phonenumbers
 
 
@@ -15,8 +17,12 @@ def is_dea_number(number: str) -> bool:
     return (sum(digits[0:5:2]) + 2 * sum(digits[1:6:2])) % 10 == digits[6]
 
 
+@lru_cache(maxsize=10_000)
 def is_phone_number(number: str) -> bool:
-    """Whether a number exists in its country's plan; one without a country is read as of the United States."""
+    """Whether a number exists in its country's plan; one without a country is read as of the United States.
+
+    Remembered: prescribers come again, and to read the plan takes as long as to write a row.
+    """
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(number, "US"))
     except phonenumbers.NumberParseException:
