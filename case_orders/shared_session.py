@@ -7,7 +7,7 @@ flush comes when a statement names a table that has something pending, and at th
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
@@ -17,9 +17,6 @@ from sqlalchemy import Connection, Engine, Insert, Table, bindparam, event, inse
 from sqlmodel import Session, SQLModel, select
 
 _OPTION = "shared_session"
-
-COUNTS = "case_orders.counts"
-"""The execution option of a statement that changes a counter only, which nobody reads from rows."""
 
 Values = tuple[Any, ...]
 
@@ -134,10 +131,14 @@ class SharedSession(Session):
     def _insert_finished(self) -> None:
         """What finished work has added is in nobody's hands: it needs none of the care that a flush takes of rows."""
         rows, self._finished = self._finished, []
-        insertions = groupby(sorted(rows, key=_rank), _insertion_of)
-        for insertion, alike in insertions:
+        connection = self.connection()
+        for table, group in groupby(sorted(rows, key=_rank), type):
+            alike = list(group)
+            if table in _PREPARE:
+                _PREPARE[table](connection, alike)
+            insertion = _insertion_of(alike[0])
             values = [{name: row.__dict__[name] for name in insertion.columns} for row in alike]
-            self.connection().execute(insertion.statement, values)
+            connection.execute(insertion.statement, values)
 
     def commit(self) -> None:
         self.flush()
@@ -174,8 +175,8 @@ class SharedSession(Session):
             answers.pop(question.values_of(row), None)
         self._wrote = True
 
-    def look_at(self, statement: str, *, counts: bool) -> None:
-        """Before a statement: flush what it may see. One that only `counts` changes nothing that was foreseen."""
+    def look_at(self, statement: str) -> None:
+        """Before a statement: flush what it may see, and forget what was foreseen that it may change."""
         if self._flushes:
             return
         reads = statement.startswith("SELECT")
@@ -183,9 +184,24 @@ class SharedSession(Session):
         pending = self._added.keys() - {self._unseen} | {_name(type(row)) for row in (*self.dirty, *self.deleted)}
         if pending and not pending.isdisjoint(_tables_of(statement)):
             self.flush()
-        if not reads and not counts:
+        if not reads:
             for table in _tables_of(statement):
                 self._forget(table)
+
+
+Prepare = Callable[[Connection, Sequence[Any]], None]
+_PREPARE: dict[type[Any], Prepare] = {}
+
+
+def before_insert(table: type[SQLModel]) -> Callable[[Prepare], Prepare]:
+    """Have a function see new rows of a table before they are written, in whatever session."""
+
+    def register(prepare: Prepare) -> Prepare:
+        _PREPARE[table] = prepare
+        event.listen(table, "before_insert", lambda _mapper, connection, row: prepare(connection, [row]))
+        return prepare
+
+    return register
 
 
 def _name(table: type[SQLModel]) -> str:
@@ -233,11 +249,11 @@ def watch(engine: Engine) -> None:
 
 
 def _before(
-    connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
+    connection: Connection, _cursor: object, statement: str, _parameters: object, _context: object, _many: bool
 ) -> None:
     session: SharedSession | None = connection.get_execution_options().get(_OPTION)
     if session is not None:
-        session.look_at(statement, counts=context.execution_options.get(COUNTS, False))
+        session.look_at(statement)
 
 
 @lru_cache(maxsize=2000)

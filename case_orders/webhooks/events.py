@@ -4,14 +4,12 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import bindparam, update
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from case_orders.db import now
 from case_orders.lookups import Lookup
 from case_orders.outbox import enqueue, replay
-from case_orders.shared_session import COUNTS
-from models import Case, Delivery, Event, Job, Order, Webhook
+from models import Delivery, Event, Job, Order, Webhook
 from models.jobs import JobKind
 from models.webhooks import DeliveryStatus
 
@@ -27,12 +25,11 @@ class EventType(StrEnum):
 
 
 def announce(session: Session, order: Order, event_type: EventType, **data: Any) -> Event:
-    """Write an event of an order: identifiers and states only. Its numbers follow the last one's of case and order."""
+    """Write an event of an order: identifiers and states only. It follows the last one of the order."""
     order.last_sequence += 1
     event = Event(
         organization_id=order.organization_id,
         case_id=order.case_id,
-        position=_next_position(session, order.case_id),
         order_id=order.id,
         sequence=order.last_sequence,
         type=event_type,
@@ -41,21 +38,6 @@ def announce(session: Session, order: Order, event_type: EventType, **data: Any)
     session.add_all([order, event])
     _deliver_to_subscribers(session, event)
     return event
-
-
-_COUNT = (
-    update(Case)
-    .where(col(Case.id) == bindparam("case"))
-    .values(last_position=Case.last_position + 1)
-    .returning(col(Case.last_position))
-    .execution_options(**{COUNTS: True})
-)
-
-
-def _next_position(session: Session, case_id: str) -> int:
-    """The number of the case's next event: counted in the database, where others count too."""
-    position: int = session.connection().execute(_COUNT, {"case": case_id}).scalar_one()
-    return position
 
 
 SUBSCRIBERS = Lookup(Webhook, "organization_id", active=True)
