@@ -16,7 +16,7 @@ from case_orders.pharmacies.sandbox.reports import Reporter
 
 NOT_A_PDF = b"The printer is out of paper.\n"
 
-log = structlog.get_logger()
+log = structlog.get_logger("case_orders.sandbox")
 
 
 class Pharmacist:

@@ -14,7 +14,7 @@ from case_orders.pharmacies.signing import sign_report
 ATTEMPT_SECONDS = 10
 LONGEST_WAIT_PACES = 64
 
-log = structlog.get_logger()
+log = structlog.get_logger("case_orders.sandbox")
 
 
 @dataclass(frozen=True)
