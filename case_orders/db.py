@@ -4,10 +4,8 @@ Writes share commits (`case_orders.group_commit`), and a function knows nothing 
 `write` returns its work is on disk.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +13,14 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
-from case_orders.group_commit import Busy, T, Uncertain, Work, Writer
+from case_orders.batches import Busy, T, Work
+from case_orders.group_commit import Uncertain, Writer
+from case_orders.group_read import Reader
 from case_orders.shared_session import Ask
 from case_orders.wakeups import Bell, Notifications, Pipes, ring_after_commits
 
@@ -96,12 +96,12 @@ class Database:
         self.engine, self._read_engine = _engines(url)
         self.bell = _bell(url)
         ring_after_commits(self.engine, self.bell)
-        self._most_waiting = most_waiting
-        self._patience_seconds = patience_seconds
         self._writer = Writer(self.engine, most_waiting, patience_seconds)
         # Queries of SQLite run in this process: a second thread would only wrangle with the first for the interpreter.
-        self._readers = ThreadPoolExecutor(1 if self.is_sqlite else _READERS, thread_name_prefix="db-reader")
-        self._reading = 0
+        threads = 1 if self.is_sqlite else _READERS
+        self._reader = Reader(
+            self._read_engine, threads=threads, most_waiting=most_waiting, patience_seconds=patience_seconds
+        )
 
     @property
     def is_sqlite(self) -> bool:
@@ -116,32 +116,13 @@ class Database:
         """
         return await self._writer.run(work, asks)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
         """Run `work` on one state of the data, which it cannot change.
 
-        Raises what `work` raises, `Busy`, or one of `UNAVAILABLE`.
+        What it says that it `asks` costs less, as with `write`. Raises what `work` raises, `Busy`, or one of
+        `UNAVAILABLE`.
         """
-        if self._reading >= self._most_waiting + _READERS:
-            raise Busy
-        self._reading += 1
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
-        except TimeoutError:
-            raise Busy from None
-        finally:
-            self._reading -= 1
-
-    def _read(self, work: Work[T]) -> T:
-        """Run `work`, and once more if the server ended the connection: what only reads may run twice."""
-        try:
-            with Session(self._read_engine, expire_on_commit=False) as session:
-                return work(session)
-        except DBAPIError as failure:
-            if not failure.connection_invalidated:
-                raise
-        with Session(self._read_engine, expire_on_commit=False) as session:
-            return work(session)
+        return await self._reader.run(work, asks)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
@@ -160,7 +141,7 @@ class Database:
 
     async def close(self) -> None:
         await self._writer.close()
-        self._readers.shutdown()
+        await self._reader.close()
         self.dispose()
 
     def dispose(self) -> None:

@@ -5,7 +5,7 @@ before it is answered.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlmodel import Session
@@ -70,28 +70,29 @@ class Dispatcher:
                 result: Result = handler(session=session, **arguments)
                 return result
 
+            asks = [*_asks(exchange), *lookups.asks_of(handler, arguments)]
             # What only validates runs in a session that cannot write, so it is sure to store nothing.
             if operation.method == "get" or arguments.get("validate_only"):
-                return await self._read(operation, exchange, trail, act)
-            return await self._write(operation, exchange, trail, act, lookups.asks_of(handler, arguments))
+                return await self._read(operation, exchange, trail, act, asks)
+            return await self._write(operation, exchange, trail, act, asks)
 
         return run
 
-    async def _read(self, operation: Operation, exchange: Exchange, trail: Trail, act: Act) -> Result:
+    async def _read(
+        self, operation: Operation, exchange: Exchange, trail: Trail, act: Act, asks: Sequence[Ask]
+    ) -> Result:
         def admitted(session: Session) -> Result:
             self._admit(session, exchange)
             return act(session)
 
-        result = await self.database.read(admitted)
+        result = await self.database.read(admitted, asks)
         if operation.shows_health_data:
             await self.database.write(lambda session: trail.record(session, result))
         return result
 
     async def _write(
-        self, operation: Operation, exchange: Exchange, trail: Trail, act: Act, asks: Iterable[Ask]
+        self, operation: Operation, exchange: Exchange, trail: Trail, act: Act, asks: Sequence[Ask]
     ) -> Result:
-        if isinstance(exchange.caller, Caller):
-            asks = [auth.KEYS.ask(exchange.caller.key_id), *asks]
         repeated = _repeatable(operation, exchange)
         if repeated is not None:
             asks = [repeated.ask(), *asks]
@@ -102,11 +103,17 @@ class Dispatcher:
             trail.record(session, result)
             return result
 
-        return await self.database.write(admitted, list(asks))
+        return await self.database.write(admitted, asks)
 
     def _admit(self, session: Session, exchange: Exchange) -> None:
         if isinstance(exchange.caller, Caller):
             self.callers.require_valid(session, exchange.caller)
+
+
+def _asks(exchange: Exchange) -> Iterator[Ask]:
+    """What is looked up for every caller."""
+    if isinstance(exchange.caller, Caller):
+        yield auth.KEYS.ask(exchange.caller.key_id)
 
 
 async def _without_session(handler: Handler, arguments: dict[str, Any], _exchange: Exchange, _trail: Trail) -> Result:

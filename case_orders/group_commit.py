@@ -6,13 +6,9 @@ together. If one fails that has changed something, or the database objects, all 
 each write in a savepoint of its own, where it undoes itself alone.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -20,86 +16,42 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session
 
 from case_orders import shared_session
+from case_orders.batches import Batches, Outcome, Pending, T, Work
 from case_orders.shared_session import Ask, SharedSession
 
-T = TypeVar("T")
-Work = Callable[[Session], T]
-
-_MAX_BATCH = 256
-
-
-class Busy(Exception):
-    """The database does not keep up: too much waits for it, or a read had to wait for too long."""
+_AT_ONCE = 256
 
 
 class Uncertain(Exception):
     """Whether the write happened is open: its commit failed, or nobody could wait for it any longer."""
 
 
-@dataclass(slots=True)
-class _Pending:
-    work: Work[Any]
-    asks: Sequence[Ask]
-    outcome: asyncio.Future[Any]
-
-    @property
-    def is_awaited(self) -> bool:
-        return not self.outcome.cancelled()
-
-
-Outcome = tuple[Any, BaseException | None]
-
-
 class Writer:
-    """Runs waiting writes in one transaction. The batch is whatever arrived during the last one."""
+    """Runs waiting writes in one transaction."""
 
     def __init__(self, engine: Engine, most_waiting: int, patience_seconds: float) -> None:
-        self._engine = engine
         shared_session.watch(engine)
-        self._most_waiting = most_waiting
-        self._patience_seconds = patience_seconds
-        self._waiting: deque[_Pending] = deque()
-        self._drain: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+        self._batches = Batches(
+            partial(_commit_together, engine),
+            threads=1,
+            name="db-writer",
+            at_once=_AT_ONCE,
+            most_waiting=most_waiting,
+            patience_seconds=patience_seconds,
+        )
 
     async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
         """Run `work`. What it `asks` is looked up for the whole batch beforehand."""
-        if len(self._waiting) >= self._most_waiting:
-            raise Busy
-        pending = _Pending(work, asks, asyncio.get_running_loop().create_future())
-        self._waiting.append(pending)
-        if self._drain is None or self._drain.done():
-            self._drain = asyncio.create_task(self._drain_queue())
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                result: T = await pending.outcome
+            return await self._batches.run(work, asks)
         except TimeoutError:
             raise Uncertain from None
-        return result
-
-    async def _drain_queue(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
-            try:
-                outcomes = await loop.run_in_executor(self._thread, _commit_together, self._engine, batch)
-            except Exception as failure:  # nobody may be left waiting
-                outcomes = [(None, failure)] * len(batch)
-            for pending, (result, error) in zip(batch, outcomes, strict=True):
-                if not pending.is_awaited:
-                    continue
-                if error is None:
-                    pending.outcome.set_result(result)
-                else:
-                    pending.outcome.set_exception(error)
 
     async def close(self) -> None:
-        if self._drain is not None:
-            await self._drain
-        self._thread.shutdown()
+        await self._batches.close()
 
 
-def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
+def _commit_together(engine: Engine, batch: Sequence[Pending]) -> list[Outcome]:
     """Run a batch, with the quick way first."""
     try:
         return _commit(engine, batch, _in_one_session)
@@ -107,7 +59,7 @@ def _commit_together(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]
         return _commit_apart(engine, batch)
 
 
-def _commit_apart(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
+def _commit_apart(engine: Engine, batch: Sequence[Pending]) -> list[Outcome]:
     """Run a batch with a savepoint each; if one write breaks the connection or is deadlocked, each half runs again."""
     try:
         return _commit(engine, batch, _in_savepoints)
@@ -119,7 +71,7 @@ def _commit_apart(engine: Engine, batch: Sequence[_Pending]) -> list[Outcome]:
 
 
 def _commit(
-    engine: Engine, batch: Sequence[_Pending], run: Callable[[Connection, Sequence[_Pending]], list[Outcome]]
+    engine: Engine, batch: Sequence[Pending], run: Callable[[Connection, Sequence[Pending]], list[Outcome]]
 ) -> list[Outcome]:
     """`run` a batch in one transaction. Raises what it raises, and then nothing of it was stored.
 
@@ -165,7 +117,7 @@ class _Entangled(Exception):
     """A write failed whose changes cannot be told from those of the others."""
 
 
-def _in_one_session(connection: Connection, batch: Sequence[_Pending]) -> list[Outcome]:
+def _in_one_session(connection: Connection, batch: Sequence[Pending]) -> list[Outcome]:
     """Run writes one after the other in one session. Raises `_Entangled`, or what the database objects to."""
     with SharedSession(connection) as session:
         if len(batch) > 1:
@@ -175,7 +127,7 @@ def _in_one_session(connection: Connection, batch: Sequence[_Pending]) -> list[O
     return outcomes
 
 
-def _in_turn(session: SharedSession, pending: _Pending) -> Outcome:
+def _in_turn(session: SharedSession, pending: Pending) -> Outcome:
     if not pending.is_awaited:
         return None, None
     with session.work():
@@ -189,12 +141,12 @@ def _in_turn(session: SharedSession, pending: _Pending) -> Outcome:
             return None, failure
 
 
-def _in_savepoints(connection: Connection, batch: Sequence[_Pending]) -> list[Outcome]:
+def _in_savepoints(connection: Connection, batch: Sequence[Pending]) -> list[Outcome]:
     """Run writes one after the other, each in a savepoint. Raises where one ends the transaction for all."""
     return [_in_savepoint(connection, pending, alone=len(batch) == 1) for pending in batch]
 
 
-def _in_savepoint(connection: Connection, pending: _Pending, *, alone: bool) -> Outcome:
+def _in_savepoint(connection: Connection, pending: Pending, *, alone: bool) -> Outcome:
     """Run one write that is still waited for; a failure undoes it alone.
 
     A database error is met by a second try: after a unique violation it sees the row of whoever came first, and no

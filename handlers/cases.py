@@ -43,6 +43,11 @@ def create_case(session: Session, caller: Caller, body: JSON) -> Answer:
     return created("Case created successfully", f"/cases/{case.id}", case=case.as_json())
 
 
+def _asks_for_case(caller: Caller, case_id: str) -> Iterator[Ask]:
+    yield CASES.ask(case_id, caller.organization_id)
+
+
+@asking(_asks_for_case)
 def get_case(session: Session, caller: Caller, case_id: str) -> Answer:
     return ok(case=own_case(session, caller, case_id).as_json())
 
@@ -55,13 +60,13 @@ def list_case_activity(session: Session, caller: Caller, case_id: str, limit: in
     return page("events", [event.as_json() for event in events], str(events[-1].position) if events else None)
 
 
-def _asks(caller: Caller, case_id: str, body: JSON, **_: object) -> Iterator[Ask]:
+def _asks_for_action(caller: Caller, case_id: str, body: JSON, **_: object) -> Iterator[Ask]:
     yield CASES.ask(case_id, caller.organization_id)
     yield from Prescription.asks(caller.organization_id, body["order"])
     yield SUBSCRIBERS.ask(caller.organization_id)
 
 
-@asking(_asks)
+@asking(_asks_for_action)
 def perform_case_action(
     session: Session, caller: Caller, case_id: str, body: JSON, validate_only: bool = False
 ) -> Answer:

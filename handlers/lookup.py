@@ -14,7 +14,7 @@ from case_orders.lookups import Lookup
 from models import Case, Delivery, Document, Order, Webhook
 
 CASES = Lookup(Case, "id", "organization_id")
-_ORDERS = Lookup(Order, "id", "organization_id")
+ORDERS = Lookup(Order, "id", "organization_id")
 _WEBHOOKS_HELD = Lookup(Webhook, "id", "organization_id", lock=True)
 _DOCUMENTS = Lookup(Document, "id", "order_id")
 _WEBHOOKS = Lookup(Webhook, "id", "organization_id")
@@ -30,7 +30,7 @@ def own_case(session: Session, caller: Caller, case_id: str) -> Case:
 
 
 def own_order(session: Session, caller: Caller, order_id: str) -> Order:
-    order = _ORDERS.one(session, order_id, caller.organization_id)
+    order = ORDERS.one(session, order_id, caller.organization_id)
     if order is None:
         raise not_found("Order")
     return order

@@ -1,8 +1,8 @@
 """Orders: how far they have come, their documents, and asking for one to be canceled."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
 from case_orders import progress
@@ -13,7 +13,9 @@ from case_orders.documents import DocumentStore, StoreUnavailable
 from case_orders.envelope import Answer, Download, accepted, ok, page
 from case_orders.errors import Conflict, Forbidden, unavailable
 from case_orders.links import Links
-from handlers.lookup import own_document, own_order, page_of
+from case_orders.lookups import asking
+from case_orders.shared_session import Ask
+from handlers.lookup import ORDERS, own_document, own_order, page_of
 from models import Document, Order
 from models.jobs import JobKind
 from models.order_states import MOVES, OrderState
@@ -29,7 +31,7 @@ def list_orders(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Answer:
-    query = select(Order).options(load_only(*Order.summarized())).where(Order.organization_id == caller.organization_id)
+    query = select(*Order.summarized()).where(Order.organization_id == caller.organization_id)
     if case_id is not None:
         query = query.where(Order.case_id == case_id)
     if status is not None:
@@ -39,9 +41,15 @@ def list_orders(
     if created_before is not None:
         query = query.where(col(Order.created_at) < created_before)
     orders, following = page_of(session, query, col(Order.id), cursor, limit, descending=True)
-    return page("orders", [order.summary() for order in orders], following)
+    return page("orders", [Order.summary(order) for order in orders], following)
 
 
+def _asks(caller: Caller, order_id: str) -> Iterator[Ask]:
+    yield ORDERS.ask(order_id, caller.organization_id)
+    yield from Order.asks(order_id)
+
+
+@asking(_asks)
 def get_order(session: Session, caller: Caller, order_id: str) -> Answer:
     return ok(order=own_order(session, caller, order_id).as_json(session))
 

@@ -1,13 +1,16 @@
 """Orders as they were placed, and how far they have come."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, Session, col, select
+from sqlmodel import Field, Session
 
 from case_orders.envelope import JSON, without_none
+from case_orders.lookups import Lookup
+from case_orders.shared_session import Ask
 from models import columns
 from models.order_states import OrderState
 from models.sealing import SealedTable
@@ -19,6 +22,17 @@ class DocumentStatus(StrEnum):
     PENDING = "PENDING"
     STORED = "STORED"
     FAILED = "FAILED"
+
+
+_SUMMARY = {
+    "id": "id",
+    "caseId": "case_id",
+    "pharmacyId": "pharmacy_code",
+    "status": "status",
+    "documentStatus": "document_status",
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+}
 
 
 class Order(SealedTable, table=True):
@@ -73,35 +87,24 @@ class Order(SealedTable, table=True):
     updated_at: datetime = columns.moment()
 
     @classmethod
-    def summarized(cls) -> tuple[Any, ...]:
+    def summarized(cls) -> list[Any]:
         """The columns of `summary`."""
-        return (
-            cls.id,
-            cls.case_id,
-            cls.pharmacy_code,
-            cls.status,
-            cls.document_status,
-            cls.created_at,
-            cls.updated_at,
-        )
+        return [getattr(cls, attribute) for attribute in _SUMMARY.values()]
 
-    def summary(self) -> JSON:
-        """The contract's OrderSummary."""
-        return {
-            "id": self.id,
-            "caseId": self.case_id,
-            "pharmacyId": self.pharmacy_code,
-            "status": self.status,
-            "documentStatus": self.document_status,
-            "createdAt": self.created_at,
-            "updatedAt": self.updated_at,
-        }
+    @staticmethod
+    def summary(order: Any) -> JSON:
+        """The contract's OrderSummary of an order, or of a row with the columns of `summarized`."""
+        return {name: getattr(order, attribute) for name, attribute in _SUMMARY.items()}
+
+    @staticmethod
+    def asks(order_id: str) -> Iterator[Ask]:
+        """What `as_json` will look up."""
+        yield _ITEMS.ask(order_id)
+        yield _HISTORY.ask(order_id)
 
     def as_json(self, session: Session) -> JSON:
         """The contract's Order."""
-        items = select(PrescriptionItem).where(PrescriptionItem.order_id == self.id)
-        history = select(StatusChange).where(StatusChange.order_id == self.id)
-        return self.summary() | without_none(
+        return self.summary(self) | without_none(
             shippingAddress=self.shipping_address,
             patientHealthInfo=self.patient_health_info,
             prescriber=self.prescriber,
@@ -109,8 +112,8 @@ class Order(SealedTable, table=True):
             dateWritten=self.date_written,
             dateSigned=self.date_signed,
             datePrescribed=self.date_prescribed,
-            prescriptionItems=[row.as_json() for row in session.exec(items.order_by(col(PrescriptionItem.position)))],
-            statusHistory=[row.as_json() for row in session.exec(history.order_by(col(StatusChange.position)))],
+            prescriptionItems=_in_order(_ITEMS.all(session, self.id)),
+            statusHistory=_in_order(_HISTORY.all(session, self.id)),
             pharmacyReference=self.pharmacy_reference,
             trackingNumber=self.tracking_number,
             carrier=self.carrier,
@@ -157,3 +160,11 @@ class StatusChange(SealedTable, table=True):
 
     def as_json(self) -> JSON:
         return without_none(status=self.status, at=self.at, reason=self.reason)
+
+
+_ITEMS = Lookup(PrescriptionItem, "order_id")
+_HISTORY = Lookup(StatusChange, "order_id")
+
+
+def _in_order(parts: Sequence[PrescriptionItem] | Sequence[StatusChange]) -> list[JSON]:
+    return [part.as_json() for part in sorted(parts, key=lambda part: part.position)]

@@ -1,0 +1,102 @@
+"""Work on the database that waits at the same time is run together, in a thread. Nobody waits for a timer."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlmodel import Session
+
+from case_orders.shared_session import Ask
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+
+
+class Busy(Exception):
+    """The database does not keep up: too much waits for it, or a read had to wait for too long."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A piece of work, what it will look up, and who waits for it."""
+
+    work: Work[Any]
+    asks: Sequence[Ask]
+    outcome: asyncio.Future[Any]
+
+    @property
+    def is_awaited(self) -> bool:
+        return not self.outcome.cancelled()
+
+
+Outcome = tuple[Any, BaseException | None]
+"""What a piece of work returned, or raised."""
+
+
+class Batches:
+    """Runs whatever work is waiting, at most so much `at_once`, in one of several threads.
+
+    A batch is what arrived while all threads were at work.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Pending]], list[Outcome]],
+        *,
+        threads: int,
+        name: str,
+        at_once: int,
+        most_waiting: int,
+        patience_seconds: float,
+    ) -> None:
+        self._run = run
+        self._at_once = at_once
+        self._most_waiting = most_waiting
+        self._patience_seconds = patience_seconds
+        self._waiting: deque[Pending] = deque()
+        self._lanes: list[asyncio.Task[None]] = []
+        self._most_lanes = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
+        """What `work` returns. Raises what it raises, `Busy` at once, or TimeoutError when patience ends."""
+        if len(self._waiting) >= self._most_waiting:
+            raise Busy
+        pending = Pending(work, asks, asyncio.get_running_loop().create_future())
+        self._waiting.append(pending)
+        self._lanes = [lane for lane in self._lanes if not lane.done()]
+        if len(self._lanes) < self._most_lanes:
+            self._lanes.append(asyncio.create_task(self._run_until_empty()))
+        async with asyncio.timeout(self._patience_seconds):
+            result: T = await pending.outcome
+        return result
+
+    async def _run_until_empty(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
+            try:
+                outcomes = await loop.run_in_executor(self._threads, self._run, batch)
+            except Exception as failure:  # nobody may be left waiting
+                outcomes = [(None, failure)] * len(batch)
+            for pending, outcome in zip(batch, outcomes, strict=True):
+                _tell(pending, outcome)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._lanes:
+            await asyncio.wait(self._lanes)
+        self._threads.shutdown()
+
+
+def _tell(pending: Pending, outcome: Outcome) -> None:
+    result, error = outcome
+    if not pending.is_awaited:
+        return
+    if error is None:
+        pending.outcome.set_result(result)
+    else:
+        pending.outcome.set_exception(error)
