@@ -1,4 +1,4 @@
-"""Processes that belong together: children that are kept alive, and that end when their parent does."""
+"""Processes: until when they run, and children that are kept alive and end when their parent does."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
+import uvloop
 from pydantic import SecretStr
 
 from case_orders.settings import Settings
@@ -48,6 +49,23 @@ async def stop_requested() -> asyncio.Event:
 
         threading.Thread(target=wait_for_parent, daemon=True).start()
     return stop
+
+
+def run_until_stopped(program: Coroutine[None, None, None]) -> int:
+    """Run what would run for ever; an exit code."""
+    return uvloop.run(_until_stopped(program))
+
+
+async def _until_stopped(program: Coroutine[None, None, None]) -> int:
+    stop = await stop_requested()
+    running, stopped = asyncio.create_task(program), asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+        return 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return 0
 
 
 @asynccontextmanager

@@ -1,9 +1,7 @@
-"""The long-running processes: the API with its children, a worker, the sandbox pharmacy."""
+"""The API as a process, with its children."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import structlog
 import uvloop
@@ -11,14 +9,11 @@ import uvloop
 from case_orders import keyring, logs, migrations
 from case_orders.app import create_app
 from case_orders.db import Database
-from case_orders.demo import example, receiver, rows
+from case_orders.demo import example, rows
 from case_orders.edge.server import free_port, listen, make_server
-from case_orders.housekeeping import keep_house
-from case_orders.pharmacies.sandbox.server import serve as serve_sandbox
 from case_orders.processes import child, environment, stop_requested
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
-from case_orders.worker import open_worker
 
 log = structlog.get_logger("case_orders.serving")
 
@@ -104,41 +99,3 @@ Place the documented order:
 
 {example.curl(url)}
 """
-
-
-def work(settings: Settings) -> int:
-    """Work on jobs until told to stop."""
-    logs.configure(settings.log_level)
-    _install_keys(settings)
-
-    async def run() -> int:
-        stop = await stop_requested()
-        async with open_worker(settings) as worker:
-            log.info("working")
-            await asyncio.gather(worker.run(stop), keep_house(worker.database, settings, stop))
-        return 0
-
-    return uvloop.run(run())
-
-
-def sandbox_pharmacy(host: str, port: int, request_secret: str, report_secret: str, data_dir: Path, pace: float) -> int:
-    """Be a pharmacy to develop against, until told to stop."""
-    logs.configure("INFO")
-    return uvloop.run(_until_stopped(serve_sandbox(host, port, request_secret, report_secret, data_dir, pace)))
-
-
-async def _until_stopped(program: Coroutine[None, None, None]) -> int:
-    stop = await stop_requested()
-    running, stopped = asyncio.create_task(program), asyncio.create_task(stop.wait())
-    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        running.result()
-        return 1
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    return 0
-
-
-def webhook_receiver(host: str, port: int, secret_file: Path) -> int:
-    """Be the demonstration's webhook endpoint, until told to stop."""
-    return uvloop.run(_until_stopped(receiver.serve(host, port, secret_file)))

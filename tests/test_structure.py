@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 from sqlmodel import SQLModel
 
@@ -24,6 +25,7 @@ from case_orders.edge import contract
 from case_orders.edge.parameters import snake_case
 from case_orders.edge.schema import _CODES
 from case_orders.errors import Refusal
+from case_orders.migrations import steps
 from case_orders.settings import Settings
 from models import Document
 from tests.conftest import KINDS
@@ -149,8 +151,10 @@ def state(url: str) -> tuple[bool, list[object]]:
     return found
 
 
-def test_the_migrations_have_one_head() -> None:
-    assert len(migrations.heads()) == 1
+def test_the_last_number_is_the_one_head_of_the_migrations(database: Database) -> None:
+    with database.engine.connect() as connection:
+        chain = ScriptDirectory.from_config(steps.config(connection))
+    assert chain.get_heads() == [migrations.head()]
 
 
 def test_the_migrations_make_the_tables_of_the_models(database: Database) -> None:

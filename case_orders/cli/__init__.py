@@ -1,20 +1,41 @@
 """The operator's command, `case-orders`: one module for each noun."""
 
-import typer
+from functools import cached_property
+from importlib import import_module
+from typing import Any
 
-from case_orders.cli import (
-    audit,
-    cases,
-    console,
-    deliveries,
-    drugs,
-    jobs,
-    keys,
-    orders,
-    organizations,
-    pharmacies,
-    processes,
-)
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from case_orders.cli import console, processes
+
+NOUNS = {
+    "organizations": "Customers of the platform.",
+    "keys": "API keys of an organization, and the keys that seal data at rest.",
+    "cases": "Cases: one patient's course of treatment each.",
+    "pharmacies": "The pharmacies that an organization's orders go to.",
+    "drugs": "The drugs that an organization may order.",
+    "orders": "Orders: how far they have come, and what holds them up.",
+    "jobs": "Work that waits for a worker, or was given up.",
+    "deliveries": "Messages to webhooks.",
+    "audit": "Who did what: a chain of entries for each organization, and one for what belongs to none.",
+}
+
+
+class _Noun(TyperGroup):
+    """The commands of a noun. Its module is imported once one of them is asked for, so the others need not wait."""
+
+    @cached_property
+    def _imported(self) -> TyperGroup:
+        return get_group(import_module(f"{__name__}.{self.name}").app)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return self._imported.list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._imported.get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     help="A self-hosted Orders API: run it, set it up, look into it.",
@@ -25,15 +46,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 processes.register(app)
-app.add_typer(organizations.app, name="organizations")
-app.add_typer(keys.app, name="keys")
-app.add_typer(cases.app, name="cases")
-app.add_typer(pharmacies.app, name="pharmacies")
-app.add_typer(drugs.app, name="drugs")
-app.add_typer(orders.app, name="orders")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(deliveries.app, name="deliveries")
-app.add_typer(audit.app, name="audit")
+for noun, help_ in NOUNS.items():
+    app.add_typer(typer.Typer(cls=_Noun, help=help_, no_args_is_help=True), name=noun)
 
 
 def main() -> None:

@@ -16,10 +16,7 @@ from case_orders.cli.database import snapshot
 from case_orders.edge.answers import to_json
 from models.audit import NO_ORGANIZATION
 
-app = typer.Typer(
-    help="Who did what: a chain of entries for each organization, and one for what belongs to none.",
-    no_args_is_help=True,
-)
+app = typer.Typer()
 
 Chain = Annotated[
     str | None,

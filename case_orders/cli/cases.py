@@ -18,7 +18,7 @@ from handlers.cases import create_case
 from handlers.prescribing import upper_country
 from models import Case
 
-app = typer.Typer(help="Cases: one patient's course of treatment each.", no_args_is_help=True)
+app = typer.Typer()
 
 ADDRESS = ("addressLine1", "addressLine2", "city", "state", "country", "postalCode")
 PATIENT = ("firstName", "lastName", "dateOfBirth", "email", "phoneNumber")

@@ -13,7 +13,7 @@ from case_orders.webhooks import events
 from models import Attempt, Delivery, Webhook
 from models.webhooks import DeliveryStatus
 
-app = typer.Typer(help="Messages to webhooks.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")

@@ -14,14 +14,9 @@ from case_orders.edge.schema import Schema
 from case_orders.envelope import JSON
 from models import Drug
 
-app = typer.Typer(help="The drugs that an organization may order.", no_args_is_help=True)
+app = typer.Typer()
 
 COLUMNS = ("code", "name", "strength", "form", "ndc", "rxcui", "schedule")
-
-
-@app.callback()
-def drugs() -> None:
-    """Keeps `import` a command of its own while it is the only one."""
 
 
 def _schema() -> Schema:

@@ -18,7 +18,7 @@ from case_orders.envelope import JSON
 from models import Delivery, Document, Event, Job, PharmacyReport
 from models.jobs import JobKind, JobState
 
-app = typer.Typer(help="Work that waits for a worker, or was given up.", no_args_is_help=True)
+app = typer.Typer()
 
 Kind = Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")]
 

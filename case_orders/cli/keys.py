@@ -16,7 +16,7 @@ from case_orders.edge import contract
 from case_orders.envelope import JSON
 from models import ApiKey, Organization
 
-app = typer.Typer(help="API keys of an organization, and the keys that seal data at rest.", no_args_is_help=True)
+app = typer.Typer()
 app.add_typer(encryption.app, name="encryption")
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The id of a key, as `keys list` shows it.")]

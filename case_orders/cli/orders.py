@@ -16,7 +16,7 @@ from models import Case, Document, Event, Job, Order, Organization, StatusChange
 from models.jobs import JobKind, JobState
 from models.order_states import OrderState
 
-app = typer.Typer(help="Orders: how far they have come, and what holds them up.", no_args_is_help=True)
+app = typer.Typer()
 
 OrderId = Annotated[str, typer.Argument(metavar="ORDER_ID")]
 

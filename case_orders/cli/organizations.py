@@ -12,7 +12,7 @@ from case_orders.edge import contract
 from case_orders.envelope import JSON
 from models import Organization
 
-app = typer.Typer(help="Customers of the platform.", no_args_is_help=True)
+app = typer.Typer()
 
 Org = Annotated[str, typer.Argument(metavar="ORG", help="An organization's id or exact name.")]
 

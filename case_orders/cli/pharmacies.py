@@ -19,7 +19,7 @@ from models import Pharmacy
 
 Code = Annotated[str, typer.Argument(help="The id by which orders name it.")]
 
-app = typer.Typer(help="The pharmacies that an organization's orders go to.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command()

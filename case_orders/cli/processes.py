@@ -1,27 +1,16 @@
-"""`case-orders serve` and the other commands that run until they are told to stop, and `migrate` before them."""
+"""`case-orders serve` and the other commands that run until they are told to stop, and `migrate` before them.
+
+Each imports what it runs on: what one of them needs would keep the others, and every `--help`, waiting.
+"""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from alembic.migration import MigrationContext
-from alembic.util import CommandError
-from sqlalchemy import Engine
 
-from case_orders import migrations
 from case_orders.cli import console
-from case_orders.cli.console import Exit
-from case_orders.cli.database import load_settings, open_database, open_store, require_database
-from case_orders.db import UNAVAILABLE
-from case_orders.demo.rows import NotADemonstration
-from case_orders.keyring import KeysUnusable
-from case_orders.links import SecretUnusable
-
-OTHER_VERSION = "The database is of another version of case-orders."
 
 Host = Annotated[str, typer.Option(help="The address to listen at.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")]
@@ -43,33 +32,15 @@ def serve(
 ) -> None:
     """Migrate the database, then serve the API and work on its jobs."""
     from case_orders import serving
+    from case_orders.cli import database, starting
 
-    settings = load_settings(host=host, port=port)
+    settings = database.load_settings(host=host, port=port)
     if demo and not _is_loopback(settings.host):
         console.fail("--demo listens at a loopback address only: everybody knows the key of the demonstration.")
-    open_store(settings)
-    with _start_failures_in_words():
+    database.open_store(settings)
+    with starting.failures_in_words():
         code = serving.serve(settings, demo=demo, workers=0 if no_worker else workers)
     raise typer.Exit(code)
-
-
-@contextmanager
-def _start_failures_in_words() -> Iterator[None]:
-    """What keeps a process from starting, as a sentence instead of a traceback."""
-    try:
-        yield
-    except (KeysUnusable, SecretUnusable) as reason:
-        console.fail(str(reason))
-    except CommandError:
-        console.fail(OTHER_VERSION, Exit.UNAVAILABLE)
-    except UNAVAILABLE:
-        console.fail("The database is out of reach.", Exit.UNAVAILABLE)
-    except NotADemonstration:
-        console.fail(
-            "--demo needs a database of its own: this one has other organizations, and everybody knows its key."
-        )
-    except OSError as error:
-        console.fail(f"Cannot start: {error.strerror}.")
 
 
 def _is_loopback(host: str) -> bool:
@@ -81,38 +52,40 @@ def _is_loopback(host: str) -> bool:
 
 def worker() -> None:
     """Work on jobs: one more worker process, on this host or another."""
-    from case_orders import serving
+    from case_orders import working
+    from case_orders.cli import database, starting
 
-    settings = load_settings()
-    open_store(settings)
-    require_database(settings)
-    with _start_failures_in_words():
-        code = serving.work(settings)
+    settings = database.load_settings()
+    database.open_store(settings)
+    database.require_database(settings)
+    with starting.failures_in_words():
+        code = working.work(settings)
     raise typer.Exit(code)
 
 
 def migrate() -> None:
     """Bring the database to the schema of this version."""
-    with open_database(migrated=False) as database:
-        before = _revision(database.engine)
-        try:
-            migrations.upgrade(database.engine)
-        except CommandError:
-            console.fail(OTHER_VERSION, Exit.UNAVAILABLE)
-        after = _revision(database.engine)
-    console.say(f"The database is at {after}." if before == after else f"The database went from {before} to {after}.")
+    from case_orders import migrations
+    from case_orders.cli.database import open_database
+    from case_orders.cli.starting import failures_in_words
 
-
-def _revision(engine: Engine) -> str:
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() or "nothing"
+    with open_database(migrated=False) as database, failures_in_words():
+        with database.engine.connect() as connection:
+            before = migrations.revision(connection)
+        migrations.upgrade(database.engine)
+    after = migrations.head()
+    console.say(
+        f"The database is at {after}."
+        if before == after
+        else f"The database went from {before or 'nothing'} to {after}."
+    )
 
 
 def demo(keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False) -> None:
     """Show an order on its way from the API to the pharmacy and back, on this machine only."""
-    from case_orders import demo as demonstration
+    from case_orders.demo import showing
 
-    raise typer.Exit(demonstration.run(keep))
+    raise typer.Exit(showing.run(keep))
 
 
 def sandbox_pharmacy(
@@ -125,11 +98,15 @@ def sandbox_pharmacy(
 
     Its secrets are read from CASE_ORDERS_SANDBOX_REQUEST_SECRET and CASE_ORDERS_SANDBOX_REPORT_SECRET.
     """
-    from case_orders import serving
+    from case_orders import logs
+    from case_orders.cli.database import load_settings
+    from case_orders.pharmacies.sandbox.server import serve
+    from case_orders.processes import run_until_stopped
 
     request_secret, report_secret = _secret("REQUEST"), _secret("REPORT")
     data_dir = data_dir or load_settings().data_dir / "sandbox-pharmacy"
-    raise typer.Exit(serving.sandbox_pharmacy(host, port, request_secret, report_secret, data_dir, pace))
+    logs.configure("INFO")
+    raise typer.Exit(run_until_stopped(serve(host, port, request_secret, report_secret, data_dir, pace)))
 
 
 def _secret(which: str) -> str:
@@ -144,6 +121,7 @@ def webhook_receiver(
     port: Port = 8091,
 ) -> None:
     """Receive the webhooks of the demonstration."""
-    from case_orders import serving
+    from case_orders.demo import receiver
+    from case_orders.processes import run_until_stopped
 
-    raise typer.Exit(serving.webhook_receiver(host, port, secret_file))
+    raise typer.Exit(run_until_stopped(receiver.serve(host, port, secret_file)))

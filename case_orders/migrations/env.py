@@ -1,4 +1,4 @@
-"""What Alembic runs: on the connection that `case_orders.migrations.upgrade` hands over."""
+"""What Alembic runs: on the connection that `case_orders.migrations.steps` hands over."""
 
 from typing import Any, Literal
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from case_orders import cli
@@ -62,9 +64,9 @@ def invocations(text: str) -> Iterator[list[str]]:
 def is_known(words: list[str]) -> bool:
     """Whether a command exists and takes the options of this line."""
     command, rest = COMMAND, list(words)
-    while rest and rest[0] in getattr(command, "commands", {}):
-        command = command.commands[rest.pop(0)]
-    if hasattr(command, "commands") and rest != ["--help"]:
+    while isinstance(command, TyperGroup) and rest and rest != ["--help"]:
+        command = command.get_command(typer.Context(command), rest.pop(0))
+    if command is None or (isinstance(command, TyperGroup) and not rest):
         return False
     options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     return all(word in options for word in rest if word.startswith("--"))
