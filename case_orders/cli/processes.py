@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from case_orders.cli import console
+from case_orders.cli.imports import importing
 
 Host = Annotated[str, typer.Option(help="The address to listen at.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")]
@@ -31,8 +32,9 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Run none; they run elsewhere.")] = False,
 ) -> None:
     """Migrate the database, then serve the API and work on its jobs."""
-    from case_orders import serving
-    from case_orders.cli import database, starting
+    with importing():
+        from case_orders import serving
+        from case_orders.cli import database, starting
 
     settings = database.load_settings(host=host, port=port)
     if demo and not _is_loopback(settings.host):
@@ -52,8 +54,9 @@ def _is_loopback(host: str) -> bool:
 
 def worker() -> None:
     """Work on jobs: one more worker process, on this host or another."""
-    from case_orders import working
-    from case_orders.cli import database, starting
+    with importing():
+        from case_orders import working
+        from case_orders.cli import database, starting
 
     settings = database.load_settings()
     database.open_store(settings)
