@@ -9,7 +9,6 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from case_orders.cli import console, processes
-from case_orders.cli.imports import importing
 
 NOUNS = {
     "organizations": "Customers of the platform.",
@@ -29,8 +28,7 @@ class _Noun(TyperGroup):
 
     @cached_property
     def _imported(self) -> TyperGroup:
-        with importing():
-            return get_group(import_module(f"{__name__}.{self.name}").app)
+        return get_group(import_module(f"{__name__}.{self.name}").app)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return self._imported.list_commands(ctx)

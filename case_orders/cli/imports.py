@@ -1,4 +1,4 @@
-"""What a command imports stays until it ends, so the garbage collector need not look at it."""
+"""What a process imports stays until it ends, so the garbage collector need not look at it."""
 
 import gc
 from collections.abc import Iterator
