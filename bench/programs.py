@@ -42,6 +42,7 @@ class Checkout:
             "CASE_ORDERS_DATA_DIR": str(folder),
             "CASE_ORDERS_ENCRYPTION_KEYS": ring,
             "PYTHONPATH": str(self.tree),
+            "PYTHONDONTWRITEBYTECODE": "",  # what is installed is compiled
         }
 
 
