@@ -56,7 +56,8 @@ def markdown(sections: Sequence[Section], versions: Sequence[str], options: str)
     parts = [
         f"# Bench of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"`{options}`\n\n{machine()}; {', '.join(versions)}.",
-        "Medians over the rounds; a ratio is the median of the rounds' ratios. In brackets: least to greatest.",
+        "Medians over the rounds; a ratio is the median of the rounds' ratios. In brackets: least to greatest. "
+        "CPU is that of one request, in the program and in the server of the database; SQLite works in the program.",
         "## Verdicts\n" + table(["Measure", "Figure", "Target", "Measured", "Verdict"], verdicts),
         *(f"## {section.title}\n{table(section.head, section.rows)}" for section in sections),
     ]

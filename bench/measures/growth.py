@@ -20,6 +20,7 @@ def measure(stage: Stage, plan: Plan) -> list[Section]:
         multiply(stage.databases, full.database_url, plan.stored_orders)
         names = "empty", f"{plan.stored_orders:,} orders stored"
         subjects = [Served(stage, program, requests, name) for program, name in zip((empty, full), names, strict=True)]
+        rounds.warm(subjects, CONNECTIONS)
         took = rounds.run(subjects, CONNECTIONS, plan.rounds)
     bound = 0.75 if kind == "sqlite" else 0.9
     verdict = Verdict(f"rate with {names[1]} / empty", ratio(took, names[1], names[0], RATE), bound)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench import load, rounds
-from bench.figures import CPU, P99, RATE, Verdict, ratio
+from bench.figures import CPU, P99, RATE, Verdict, of, ratio
 from bench.plan import Plan
 from bench.programs import FASTAPI, OURS, RAW, Stage
 from bench.report import ROUND_HEAD, Section, round_rows
@@ -18,13 +18,12 @@ def measure(stage: Stage, plan: Plan) -> list[Section]:
     section = Section(f"Placements, {kind}", ROUND_HEAD)
     requests = load.prepare(stage.folder / "placements", placements(stage.world.tenants))
     with rounds.serving(stage, (OURS, *plan.peers), requests) as subjects:
+        rounds.warm(subjects, BUSY)
         for connections in plan.connections:
             took = rounds.run(subjects, connections, plan.rounds)
             section.rows += round_rows(took, str(connections))
             section.verdicts += verdicts(kind, connections, took)
-            section.plot[f"{connections} connections"] = {
-                name: sum(RATE(each[name]) for each in took) / len(took) for name in took[0]
-            }
+            section.plot[f"{connections} connections"] = {name: of(took, name, RATE).median for name in took[0]}
     return [section]
 
 

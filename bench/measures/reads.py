@@ -19,6 +19,7 @@ def measure(stage: Stage, plan: Plan) -> list[Section]:
     section = Section(f"Reads of {plan.listed_orders:,} orders, {stage.databases.kind}", ROUND_HEAD)
     with stage.started(OURS) as ours, stage.started(FASTAPI) as theirs:
         subjects = [subject for program in (ours, theirs) for subject in _readers(stage, plan, program)]
+        rounds.warm(subjects, CONNECTIONS)
         took = rounds.run(subjects, CONNECTIONS, plan.rounds, writes=False)
     section.rows = round_rows(took, str(CONNECTIONS))
     for what in (READ, FIRST, DEEP):

@@ -17,11 +17,11 @@ def at(rate: int, *, stored: int | None = None) -> Slice:
 
 
 class Scripted:
-    """A subject that does what it was told, slice after slice; the first one warms up."""
+    """A subject that does what it was told, slice after slice."""
 
     def __init__(self, name: str, *slices: Slice) -> None:
         self.name = name
-        self._slices = iter([RIGHT, *slices])
+        self._slices = iter(slices)
 
     def work(self, _connections: int) -> Slice:
         return next(self._slices)
@@ -59,6 +59,19 @@ def test_a_round_in_which_anybody_was_wrong_counts_for_nobody(capsys: pytest.Cap
     kept = rounds.run([ours, theirs], connections=1, rounds=3)
     assert [took["ours"].load.answers for took in kept] == [1, 3]
     assert "theirs: 5 answers, 4 stored" in capsys.readouterr().err
+
+
+def test_subjects_take_turns_at_being_first_and_are_told_of_in_their_own_order() -> None:
+    began: list[str] = []
+
+    class Noted(Scripted):
+        def work(self, connections: int) -> Slice:
+            began.append(self.name)
+            return super().work(connections)
+
+    kept = rounds.run([Noted("a", at(1), at(2)), Noted("b", at(3), at(4))], connections=1, rounds=2)
+    assert began == ["b", "a", "a", "b"]
+    assert [list(took) for took in kept] == [["a", "b"]] * 2
 
 
 def test_a_run_with_as_many_wrong_rounds_as_right_ones_is_refused() -> None:
