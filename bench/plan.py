@@ -15,4 +15,11 @@ class Plan:
     remembered_orders: int = 100_000
 
 
-QUICK = Plan(connections=(1, 32), listed_orders=20_000, rounds=3, peers=("fastapi_sqlmodel", "raw_asgi"))
+QUICK = Plan(
+    connections=(1, 32),
+    rounds=3,
+    peers=("fastapi_sqlmodel", "raw_asgi"),
+    listed_orders=20_000,
+    stored_orders=100_000,
+    remembered_orders=20_000,
+)
