@@ -10,8 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, literal, tuple_, update
+from sqlalchemy import Row, Select, and_, bindparam, delete, func, literal, tuple_, update
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
@@ -37,25 +39,41 @@ def enqueue(
     job = Job(
         organization_id=organization_id, kind=kind, subject=subject, destination=destination, due_at=now() + delay
     )
-    session.add(job)
-    if not delay:
-        jobs_promised(session.connection())
+    _promise(session, job)
     return job
 
 
-def ensure(
-    session: Session, kind: JobKind, subject: str, *, organization_id: str, destination: str, delay: timedelta
-) -> None:
-    """Promise a job about `subject` unless one of its kind is still to come; one that was given up lives again.
+def _promise(session: Session, job: Job) -> None:
+    session.add(job)
+    if job.due_at <= now():
+        jobs_promised(session.connection())
 
-    A job under way does not count: it may have looked before what is promised now was there.
+
+_IDLE = (
+    select(Job)
+    .where(col(Job.subject).in_(bindparam("subjects", expanding=True)), col(Job.leased_until).is_(None))
+    .order_by(col(Job.id))
+    .with_for_update()
+)
+
+
+def ensure(session: Session, jobs: Collection[Job]) -> None:
+    """Promise those of these jobs of whose kind none about their subject is still to come.
+
+    One that was given up lives again. One under way does not count: it may have looked before what is promised now
+    was there.
     """
-    idle = select(Job).where(Job.kind == kind, Job.subject == subject, col(Job.leased_until).is_(None))
-    job = session.exec(idle.order_by(col(Job.state) == JobState.DEAD).limit(1).with_for_update()).one_or_none()
-    if job is None:
-        enqueue(session, kind, subject, organization_id=organization_id, destination=destination, delay=delay)
-    elif job.state is JobState.DEAD:
-        replay(session, job)
+    if not jobs:
+        return
+    found = session.exec(_IDLE, params={"subjects": [job.subject for job in jobs]})
+    # Of several that are alike the last one counts: one that waits, before one that was given up.
+    idle = {(job.kind, job.subject): job for job in sorted(found, key=lambda job: job.state is JobState.WAITING)}
+    for job in jobs:
+        known = idle.setdefault((job.kind, job.subject), job)
+        if known is job:
+            _promise(session, job)
+        elif known.state is JobState.DEAD:
+            replay(session, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ class Limits:
     jobs: int
     per_destination: int
 
-    def of(self, job: Job) -> dict[Share, int]:
+    def of(self, job: Job | Row[Any]) -> dict[Share, int]:
         """The shares that a job belongs to, with the limit of each."""
         if job.kind in _DELIVERIES:
             return {
@@ -126,24 +144,45 @@ def claim(
         taken += _within(limits, _still_due(session, heads, moment), counts, room - len(taken))
     if not any(destination is not None for destination in rounds.values()):
         rounds.clear()
-    for job in taken:
-        job.attempt += 1
-        job.due_at = job.leased_until = moment + lease
-        session.add(job)
-    return taken
+    return _lease(session, taken, moment + lease)
 
 
-def _oldest(session: Session, moment: datetime, count: int) -> Sequence[Job]:
-    due = select(Job).where(Job.state == JobState.WAITING, col(Job.due_at) <= moment)
-    return session.exec(due.order_by(col(Job.due_at)).limit(count).with_for_update(skip_locked=True)).all()
+def _lease(session: Session, rows: Collection[Row[Any]], end: datetime) -> list[Job]:
+    if rows:
+        session.connection().execute(_LEASE, {"ids": [row.id for row in rows], "end": end})
+    changed = {"due_at": end, "leased_until": end}
+    return [Job(**{**row._mapping, **changed, "attempt": row.attempt + 1}) for row in rows]
 
 
-def _still_due(session: Session, job_ids: Collection[str], moment: datetime) -> list[Job]:
+# Jobs are read as plain rows here: most are only looked at, and a session would keep book of each.
+_COLUMNS = tuple(Job.metadata.tables["jobs"].columns)
+_OLDEST = (
+    select_columns(*_COLUMNS)
+    .where(col(Job.state) == JobState.WAITING, col(Job.due_at) <= bindparam("moment"))
+    .order_by(col(Job.due_at))
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+# By id alone: told more, SQLite would rather read all that are due.
+_BY_ID = (
+    select_columns(*_COLUMNS).where(col(Job.id).in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
+)
+_LEASE = (
+    update(Job)
+    .where(col(Job.id).in_(bindparam("ids", expanding=True)))
+    .values(attempt=Job.attempt + 1, due_at=bindparam("end"), leased_until=bindparam("end"))
+)
+
+
+def _oldest(session: Session, moment: datetime, count: int) -> Sequence[Row[Any]]:
+    return session.connection().execute(_OLDEST, {"moment": moment, "count": count}).all()
+
+
+def _still_due(session: Session, job_ids: Collection[str], moment: datetime) -> list[Row[Any]]:
     """Those of these jobs that no other worker took meanwhile, oldest first."""
-    # They are asked for by id alone: told more, SQLite would rather read all that are due.
-    jobs = session.exec(select(Job).where(col(Job.id).in_(job_ids)).with_for_update(skip_locked=True))
-    due = [job for job in jobs if job.state is JobState.WAITING and job.due_at <= moment]
-    return sorted(due, key=lambda job: job.due_at)
+    rows = session.connection().execute(_BY_ID, {"ids": list(job_ids)})
+    due = [row for row in rows if row.state is JobState.WAITING and row.due_at <= moment]
+    return sorted(due, key=lambda row: row.due_at)
 
 
 def _heads(session: Session, kind: JobKind, moment: datetime, rounds: Rounds) -> list[str]:
@@ -175,9 +214,9 @@ def _stride(steps: int) -> Select[tuple[str | None, str | None]]:
     return select(stride.c.destination, head.order_by(col(Job.due_at)).limit(1).scalar_subquery())
 
 
-def _within(limits: Limits, jobs: Collection[Job], counts: Counter[Share], room: int) -> list[Job]:
+def _within(limits: Limits, jobs: Collection[Row[Any]], counts: Counter[Share], room: int) -> list[Row[Any]]:
     """The first `room` of the jobs that keep within the limits; `counts` goes on counting."""
-    taken: list[Job] = []
+    taken: list[Row[Any]] = []
     for job in jobs:
         shares = limits.of(job)
         if len(taken) < room and all(counts[share] < limit for share, limit in shares.items()):
@@ -186,34 +225,36 @@ def _within(limits: Limits, jobs: Collection[Job], counts: Counter[Share], room:
     return taken
 
 
-def require_lease(session: Session, job: Job) -> None:
-    """Raises `LeaseLost` if the job is no longer this attempt's; holds it until the transaction ends if it is."""
-    if session.exec(select(Job.id).where(*_held(job)).with_for_update()).one_or_none() is None:
-        raise LeaseLost
+# A stored job is an attempt's while these three are the same. The attempt alone does not tell: one that was put off
+# has it still, and one that was replayed or given back gets it again. The lease's end does.
+_ATTEMPT = (col(Job.id), col(Job.attempt), col(Job.leased_until))
+
+# SQLite has no index for the three together, and would read the whole table if it were not for the first.
+_HELD = and_(
+    col(Job.id).in_(bindparam("ids", expanding=True)), tuple_(*_ATTEMPT).in_(bindparam("attempts", expanding=True))
+)
+_HOLD = select(Job.id).where(_HELD).order_by(col(Job.id)).with_for_update()
+_FINISH = delete(Job).where(_HELD).returning(col(Job.id))
 
 
-def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
-    """True of the stored job while it is this attempt's.
-
-    The attempt alone does not tell: one that was put off has it still, and one that was replayed or given back gets
-    it again. The lease's end does.
-    """
-    return (col(Job.id) == job.id, col(Job.attempt) == job.attempt, col(Job.leased_until) == job.leased_until)
-
-
-def finish(session: Session, job: Job) -> None:
-    """The job is done. Raises `LeaseLost` if it is no longer this attempt's."""
-    if session.connection().execute(delete(Job).where(*_held(job))).rowcount != 1:
-        raise LeaseLost
+def hold_all(session: Session, jobs: Collection[Job]) -> set[str]:
+    """The ids of those jobs that are still their attempt's; they are held until the transaction ends."""
+    return set(session.connection().execute(_HOLD, _attempts(jobs)).scalars())
 
 
 def finish_all(session: Session, jobs: Collection[Job]) -> set[str]:
     """The ids of those jobs that were still their attempt's; they are done now."""
-    attempt = tuple_(col(Job.id), col(Job.attempt), col(Job.leased_until))
-    held = attempt.in_([(job.id, job.attempt, job.leased_until) for job in jobs])
-    # SQLite has no index for the three together, and would read the whole table.
-    among = col(Job.id).in_([job.id for job in jobs])
-    return set(session.connection().execute(delete(Job).where(among, held).returning(col(Job.id))).scalars())
+    return set(session.connection().execute(_FINISH, _attempts(jobs)).scalars())
+
+
+def _attempts(jobs: Collection[Job]) -> dict[str, Any]:
+    return {"ids": [job.id for job in jobs], "attempts": [(job.id, job.attempt, job.leased_until) for job in jobs]}
+
+
+def finish(session: Session, job: Job) -> None:
+    """The job is done. Raises `LeaseLost` if it is no longer this attempt's."""
+    if not finish_all(session, [job]):
+        raise LeaseLost
 
 
 def retry(session: Session, job: Job, error: str, delay: timedelta) -> None:
@@ -233,8 +274,8 @@ def bury(session: Session, job: Job, error: str) -> None:
 
 
 def _release(session: Session, job: Job, **values: object) -> None:
-    change = update(Job).where(*_held(job)).values(leased_until=None, **values)
-    if session.connection().execute(change).rowcount != 1:
+    change = update(Job).where(_HELD).values(leased_until=None, **values)
+    if session.connection().execute(change, _attempts([job])).rowcount != 1:
         raise LeaseLost
 
 

@@ -1,13 +1,15 @@
 """The one door through which an order changes: its state, its history and the event that tells of it, together."""
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
-from sqlmodel import Session, func, select
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, select
 
 from case_orders.db import now
 from case_orders.outbox import enqueue, ensure
 from case_orders.webhooks.events import EventType, announce
-from models import Order, StatusChange
+from models import Job, Order, StatusChange
 from models.jobs import JobKind
 from models.order_states import OrderState, rank
 
@@ -15,8 +17,8 @@ from models.order_states import OrderState, rank
 def begin(session: Session, order: Order) -> None:
     """Write a new order with its first state and its ORDER_CREATED event."""
     session.add(order)
-    session.add(StatusChange(order_id=order.id, position=0, status=order.status, at=order.created_at))
     announce(session, order, EventType.ORDER_CREATED)
+    _note(session, order, order.created_at)
 
 
 def move(session: Session, order: Order, to: OrderState, reason: str | None = None) -> None:
@@ -25,18 +27,36 @@ def move(session: Session, order: Order, to: OrderState, reason: str | None = No
     order.status, order.updated_at = to, moment
     if rank(to) > rank(order.furthest):
         order.furthest = to
-    positions = select(func.count()).select_from(StatusChange).where(StatusChange.order_id == order.id)
-    session.add(
-        StatusChange(order_id=order.id, position=session.exec(positions).one(), status=to, reason=reason, at=moment)
-    )
     announce(session, order, EventType.ORDER_STATUS_CHANGED, previousStatus=before)
+    _note(session, order, moment, reason)
+
+
+def _note(session: Session, order: Order, at: datetime, reason: str | None = None) -> None:
+    """Add the order's state to its history, under the number of the event that told of it."""
+    session.add(
+        StatusChange(order_id=order.id, position=order.last_sequence, status=order.status, reason=reason, at=at)
+    )
+
+
+# Rows that refer to the orders may be written meanwhile: they do not change them. Whoever locks several does so in
+# one order, so that no two wait for each other.
+_LOCKED = (
+    select(Order)
+    .where(col(Order.id).in_(bindparam("ids", expanding=True)))
+    .order_by(col(Order.id))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
 
 
 def lock(session: Session, order_id: str) -> Order:
     """An order that nobody else changes until this transaction ends."""
-    order = select(Order).where(Order.id == order_id).execution_options(populate_existing=True)
-    # Rows that refer to the order may be written meanwhile: they do not change it.
-    return session.exec(order.with_for_update(key_share=True)).one()
+    return lock_all(session, [order_id])[order_id]
+
+
+def lock_all(session: Session, order_ids: Collection[str]) -> dict[str, Order]:
+    """The same for several at once, by their ids."""
+    return {order.id: order for order in session.exec(_LOCKED, params={"ids": list(set(order_ids))})}
 
 
 def promise(session: Session, order: Order, kind: JobKind) -> None:
@@ -48,11 +68,15 @@ def promise_once(
     session: Session, order: Order, kind: JobKind, *, subject: str | None = None, delay: timedelta = timedelta()
 ) -> None:
     """The same, unless such a job is still to come; about the order itself unless `subject` says otherwise."""
-    ensure(
-        session,
-        kind,
-        subject or order.id,
+    ensure(session, [job_about(order, kind, subject=subject, delay=delay)])
+
+
+def job_about(order: Order, kind: JobKind, *, subject: str | None = None, delay: timedelta = timedelta()) -> Job:
+    """A job that may be promised."""
+    return Job(
         organization_id=order.organization_id,
+        kind=kind,
+        subject=subject or order.id,
         destination=order.pharmacy_id,
-        delay=delay,
+        due_at=now() + delay,
     )

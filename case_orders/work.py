@@ -17,12 +17,15 @@ from case_orders.documents import DocumentStore
 from case_orders.gathering import Gathering
 from case_orders.links import Links
 from case_orders.outbound import Outbound
+from case_orders.outbox import LeaseLost
 from case_orders.settings import Settings
 from models import Job
 
 A = TypeVar("A")
 B = TypeVar("B")
 Together = Callable[[Session, Sequence[A]], Sequence[B]]
+Ending = Callable[[Session, Settings, Sequence[A]], object]
+Beginning = Callable[[Session, Settings, Sequence[A]], Sequence[B]]
 
 
 class Again(Exception):
@@ -55,7 +58,7 @@ class Context:
     outbound: Outbound
     documents: DocumentStore
     links: Links
-    _gatherings: dict[Together[Any, Any], Gathering[Any, Any]] = field(default_factory=dict)
+    _gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = field(default_factory=dict)
 
     async def complete(self, job: Job, act: Callable[[Session], Any] = lambda session: None) -> None:
         """Run `act`, if there is anything to do, and end the job: both or neither.
@@ -70,14 +73,32 @@ class Context:
 
         await self.database.write(both)
 
-    async def hold(self, job: Job, act: Callable[[Session], Any]) -> Any:
-        """Run `act`, which does not end the job, unless another worker has it by now (`LeaseLost`)."""
+    async def complete_together(self, job: Job, act: Ending[A], subject: A) -> None:
+        """The same for a module's function `act`: jobs that end by it at the same time are ended by one call of it."""
 
-        def checked(session: Session) -> Any:
-            outbox.require_lease(session, job)
-            return act(session)
+        def both(session: Session, ended: Sequence[tuple[Job, A]]) -> list[bool]:
+            held = outbox.finish_all(session, [job for job, _ in ended])
+            act(session, self.settings, [subject for job, subject in ended if job.id in held])
+            for job, _ in ended:
+                if job.id in held:
+                    audit.record(session, audit.of_job(job, "done"))
+            return [job.id in held for job, _ in ended]
 
-        return await self.database.write(checked)
+        if not await self._write_together(act, both, (job, subject)):
+            raise LeaseLost
+
+    async def hold_together(self, job: Job, act: Beginning[A, B], subject: A) -> B:
+        """What `act` answers for `subject`, as above, without the end of the job."""
+
+        def checked(session: Session, begun: Sequence[tuple[Job, A]]) -> list[B | LeaseLost]:
+            held = outbox.hold_all(session, [job for job, _ in begun])
+            answers = iter(act(session, self.settings, [subject for job, subject in begun if job.id in held]))
+            return [next(answers) if job.id in held else LeaseLost() for job, _ in begun]
+
+        answer = await self._write_together(act, checked, (job, subject))
+        if isinstance(answer, LeaseLost):
+            raise answer
+        return answer
 
     async def read_together(self, read: Together[A, B], subject: A) -> B:
         """What `read` answers for `subject`; jobs that ask at the same time are answered by one reading."""
@@ -90,9 +111,12 @@ class Context:
 
     async def write_together(self, write: Together[A, B], subject: A) -> B:
         """The same for a function that writes. It must not fail for one in a way that spoils the others."""
-        if write not in self._gatherings:
-            self._gatherings[write] = Gathering(
+        return await self._write_together(write, write, subject)
+
+    async def _write_together(self, key: Callable[..., Any], write: Together[A, B], subject: A) -> B:
+        if key not in self._gatherings:
+            self._gatherings[key] = Gathering(
                 lambda subjects: self.database.write(lambda session: write(session, subjects)), _AWAY
             )
-        answer: B = await self._gatherings[write].ask(subject)
+        answer: B = await self._gatherings[key].ask(subject)
         return answer

@@ -148,7 +148,7 @@ class PrescriptionItem(SealedTable, table=True):
 
 
 class StatusChange(SealedTable, table=True):
-    """A state that an order came to; `position` counts from 0."""
+    """A state that an order came to; `position` is the `sequence` of the event that tells of it, and grows."""
 
     __tablename__ = "status_changes"
 

@@ -64,4 +64,4 @@ def _record(session: Session, order_id: str, answer: CancellationAnswer, context
     decision = _decision(answer)
     if decision is not None:
         reports.take_cancellation(session, order, decision)
-    follow.keep_following(session, order, context.settings)
+    follow.keep_following(session, [order], context.settings)

@@ -1,12 +1,17 @@
 """Fetching the prescription documents that a pharmacy named, and storing them for good."""
 
-from sqlmodel import Session, select
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
-from case_orders import progress
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, select
+
+from case_orders import outbox, progress
 from case_orders.db import now
 from case_orders.documents import DocumentExists, Fetched, FetchFailed, fetch_pdf
 from case_orders.envelope import JSON
 from case_orders.fulfillment.connection import connect
+from case_orders.settings import Settings
 from case_orders.webhooks.events import EventType, announce
 from case_orders.work import Again, Context, GiveUp
 from models import Document, Job, Order, Pharmacy
@@ -16,24 +21,36 @@ from models.orders import DocumentStatus
 
 def name(session: Session, order: Order, named: list[JSON]) -> None:
     """Promise to fetch each document that is not stored, from where it lies now."""
+    if not named:
+        return
+    known = {row.source_id: row for row in _of_orders(session, [order.id])[order.id]}
+    missing: dict[str, Document] = {}
     for document in named:
-        where = select(Document).where(Document.order_id == order.id, Document.source_id == document["id"])
-        row = session.exec(where).one_or_none() or Document(
-            organization_id=order.organization_id,
-            order_id=order.id,
-            source_id=document["id"],
-            source_url=document["url"],
-            file_name=document.get("fileName", f"{document['id']}.pdf"),
-        )
-        if row.stored_at is None:
+        row = known.get(document["id"])
+        if row is None:
+            row = known[document["id"]] = _named(order, document)
+        elif row.stored_at is None:
             row.source_url, row.expected_sha256, row.failure = document["url"], document.get("sha256"), None
-            session.add(row)
-            _summarize(session, order)
-            progress.promise_once(session, order, JobKind.FETCH_DOCUMENT, subject=row.id)
+        if row.stored_at is None:
+            missing[row.id] = row
+    session.add_all(missing.values())
+    outbox.ensure(session, [progress.job_about(order, JobKind.FETCH_DOCUMENT, subject=row_id) for row_id in missing])
+    _summarize(session, order, known.values())
+
+
+def _named(order: Order, document: JSON) -> Document:
+    return Document(
+        organization_id=order.organization_id,
+        order_id=order.id,
+        source_id=document["id"],
+        source_url=document["url"],
+        file_name=document.get("fileName", f"{document['id']}.pdf"),
+        expected_sha256=document.get("sha256"),
+    )
 
 
 async def fetch_document(context: Context, job: Job) -> None:
-    document, pharmacy = await context.database.read(lambda session: _look(session, job))
+    document, pharmacy = await context.read_together(_look, job.subject)
     if document.stored_at is not None:
         await context.complete(job)
         return
@@ -45,13 +62,23 @@ async def fetch_document(context: Context, job: Job) -> None:
     except FetchFailed as failure:
         raise (Again if failure.retry else GiveUp)(failure.reason) from failure
     stored = await _store(context, document, fetched)
-    await context.complete(job, lambda session: _record(session, document.id, stored))
+    await context.complete_together(job, _record, (document, stored))
 
 
-def _look(session: Session, job: Job) -> tuple[Document, Pharmacy]:
-    document = session.get_one(Document, job.subject)
-    order = session.get_one(Order, document.order_id)
-    return document, session.get_one(Pharmacy, order.pharmacy_id)
+_LOOK = (
+    select(Document, Pharmacy)
+    .join(Order, col(Order.id) == Document.order_id)
+    .join(Pharmacy, col(Pharmacy.id) == Order.pharmacy_id)
+    .where(col(Document.id).in_(bindparam("ids", expanding=True)))
+)
+
+
+def _look(session: Session, document_ids: Sequence[str]) -> list[tuple[Document, Pharmacy]]:
+    found = {
+        document.id: (document, pharmacy)
+        for document, pharmacy in session.exec(_LOOK, params={"ids": list(document_ids)})
+    }
+    return [found[document_id] for document_id in document_ids]
 
 
 async def _store(context: Context, document: Document, fetched: Fetched) -> Fetched:
@@ -67,27 +94,38 @@ async def _store(context: Context, document: Document, fetched: Fetched) -> Fetc
     return fetched
 
 
-def _lock(session: Session, document_id: str) -> tuple[Order, Document]:
-    """A document and its order, which nobody else changes until this transaction ends."""
-    document = session.get_one(Document, document_id)
-    order = progress.lock(session, document.order_id)
-    session.refresh(document)
-    return order, document
+_OF_ORDERS = (
+    select(Document)
+    .where(col(Document.order_id).in_(bindparam("order_ids", expanding=True)))
+    .execution_options(populate_existing=True)
+)
 
 
-def _record(session: Session, document_id: str, stored: Fetched) -> None:
-    order, document = _lock(session, document_id)
-    if document.stored_at is None:  # else another job was quicker
-        document.size, document.sha256 = stored.size, stored.sha256
-        document.stored_at = order.updated_at = now()
-        document.failure = None
-        session.add(document)
-        _summarize(session, order)
-        announce(session, order, EventType.DOCUMENT_STORED, documentId=document.id)
+def _of_orders(session: Session, order_ids: Collection[str]) -> Mapping[str, list[Document]]:
+    """All documents of these orders, by order. Whoever changes one holds its order."""
+    documents = defaultdict(list)
+    for document in session.exec(_OF_ORDERS, params={"order_ids": list(set(order_ids))}):
+        documents[document.order_id].append(document)
+    return documents
 
 
-def _summarize(session: Session, order: Order) -> None:
-    documents = session.exec(select(Document).where(Document.order_id == order.id)).all()
+def _record(session: Session, _settings: Settings, fetched: Sequence[tuple[Document, Fetched]]) -> None:
+    order_ids = [document.order_id for document, _ in fetched]
+    orders = progress.lock_all(session, order_ids)
+    documents = _of_orders(session, order_ids)
+    for read, stored in fetched:
+        order, siblings = orders[read.order_id], documents[read.order_id]
+        (document,) = (row for row in siblings if row.id == read.id)
+        if document.stored_at is None:  # else another job was quicker
+            document.size, document.sha256 = stored.size, stored.sha256
+            document.stored_at = order.updated_at = now()
+            document.failure = None
+            session.add(document)
+            _summarize(session, order, siblings)
+            announce(session, order, EventType.DOCUMENT_STORED, documentId=document.id)
+
+
+def _summarize(session: Session, order: Order, documents: Collection[Document]) -> None:
     if any(document.failure for document in documents):
         status = DocumentStatus.FAILED
     elif all(document.stored_at for document in documents):
@@ -101,8 +139,10 @@ def _summarize(session: Session, order: Order) -> None:
 
 def fail_document(session: Session, job: Job, reason: str) -> None:
     """The job was given up: the document is missing until the pharmacy names it anew or an operator replays the job."""
-    order, document = _lock(session, job.subject)
+    order = progress.lock(session, session.get_one(Document, job.subject).order_id)
+    documents = _of_orders(session, [order.id])[order.id]
+    (document,) = (row for row in documents if row.id == job.subject)
     if document.stored_at is None:
         document.failure = reason[:500]
         session.add(document)
-        _summarize(session, order)
+        _summarize(session, order, documents)

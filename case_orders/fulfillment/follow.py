@@ -1,11 +1,14 @@
 """Hearing of an order: the reports that its pharmacy sends, and asking when none has come for a while."""
 
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
-from sqlmodel import Session, func, select
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, func, select
 
-from case_orders import progress
+from case_orders import outbox, progress
 from case_orders.db import now
 from case_orders.envelope import JSON
 from case_orders.fulfillment import reports
@@ -25,21 +28,38 @@ DOCUMENTS_AWAITED_FOR = timedelta(days=7)
 
 
 async def apply_report(context: Context, job: Job) -> None:
-    def act(session: Session) -> None:
-        report = session.exec(select(PharmacyReport).where(PharmacyReport.id == job.subject)).one()
-        order = progress.lock(session, report.order_id)
-        report.outcome = reports.apply(session, order, report.body)
-        session.add(report)
-        keep_following(session, order, context.settings)
+    await context.complete_together(job, _apply, job.subject)
 
-    await context.complete(job, act)
+
+_REPORTS = select(PharmacyReport).where(col(PharmacyReport.id).in_(bindparam("ids", expanding=True)))
+
+
+def _apply(session: Session, settings: Settings, report_ids: Sequence[str]) -> None:
+    """Apply reports in the order in which they came."""
+    came = {report.id: report for report in session.exec(_REPORTS, params={"ids": list(report_ids)})}
+    orders = progress.lock_all(session, [report.order_id for report in came.values()])
+    for report_id in sorted(report_ids):
+        report = came[report_id]
+        report.outcome = reports.apply(session, orders[report.order_id], report.body)
+        session.add(report)
+    keep_following(session, orders.values(), settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """An order that may have to be asked about; `heard_at` is when its pharmacy reported last."""
+
+    order: Order
+    pharmacy: Pharmacy
+    heard_at: datetime | None
 
 
 async def follow_order(context: Context, job: Job) -> None:
     """A question without an answer is asked again at the usual pace: an order is followed for as long as it is open."""
-    order, pharmacy, is_silent = await context.database.read(lambda session: _look(session, job, context))
-    standing = await _ask(context, order, pharmacy) if is_silent and _is_open(order) else None
-    await context.complete(job, lambda session: _record(session, order.id, standing, context))
+    subject = await context.read_together(_look, job.subject)
+    silent = subject.heard_at is None or now() - subject.heard_at > timedelta(seconds=context.settings.follow_seconds)
+    standing = await _ask(context, subject.order, subject.pharmacy) if silent and _is_open(subject.order) else None
+    await context.complete_together(job, _record, (job.subject, standing))
 
 
 async def _ask(context: Context, order: Order, pharmacy: Pharmacy) -> JSON | None:
@@ -53,11 +73,18 @@ async def _ask(context: Context, order: Order, pharmacy: Pharmacy) -> JSON | Non
     return standing
 
 
-def _look(session: Session, job: Job, context: Context) -> tuple[Order, Pharmacy, bool]:
-    order = session.get_one(Order, job.subject)
-    last = session.exec(select(func.max(PharmacyReport.received_at)).where(PharmacyReport.order_id == order.id)).one()
-    is_silent = last is None or now() - last > timedelta(seconds=context.settings.follow_seconds)
-    return order, session.get_one(Pharmacy, order.pharmacy_id), is_silent
+_HEARD = select(func.max(PharmacyReport.received_at)).where(PharmacyReport.order_id == Order.id)
+_FOLLOWED = (
+    select(Order, Pharmacy, _HEARD.scalar_subquery())
+    .join(Pharmacy, col(Pharmacy.id) == Order.pharmacy_id)
+    .where(col(Order.id).in_(bindparam("ids", expanding=True)))
+)
+
+
+def _look(session: Session, order_ids: Sequence[str]) -> list[Followed]:
+    found = session.exec(_FOLLOWED, params={"ids": list(order_ids)})
+    followed = {order.id: Followed(order, pharmacy, heard_at) for order, pharmacy, heard_at in found}
+    return [followed[order_id] for order_id in order_ids]
 
 
 def _is_open(order: Order) -> bool:
@@ -68,15 +95,25 @@ def _is_open(order: Order) -> bool:
     return awaited and now() - order.updated_at < DOCUMENTS_AWAITED_FOR
 
 
-def _record(session: Session, order_id: str, standing: JSON | None, context: Context) -> None:
-    order = progress.lock(session, order_id)
-    if standing is not None:
-        reports.apply(session, order, standing)
-    keep_following(session, order, context.settings)
+def _record(session: Session, settings: Settings, answers: Sequence[tuple[str, JSON | None]]) -> None:
+    orders = progress.lock_all(session, [order_id for order_id, _ in answers])
+    for order_id, standing in answers:
+        if standing is not None:
+            reports.apply(session, orders[order_id], standing)
+    keep_following(session, orders.values(), settings)
 
 
-def keep_following(session: Session, order: Order, settings: Settings) -> None:
-    """See to it that an open order is asked about later, less often if it has been under way for long."""
-    if _is_open(order):
-        pause = max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10)
-        progress.promise_once(session, order, JobKind.FOLLOW_ORDER, delay=pause)
+def keep_following(session: Session, orders: Iterable[Order], settings: Settings) -> None:
+    """See to it that open orders are asked about later, less often if they have been under way for long."""
+    outbox.ensure(
+        session,
+        [
+            progress.job_about(order, JobKind.FOLLOW_ORDER, delay=_pause(order, settings))
+            for order in orders
+            if _is_open(order)
+        ],
+    )
+
+
+def _pause(order: Order, settings: Settings) -> timedelta:
+    return max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10)

@@ -26,7 +26,8 @@ def apply(session: Session, order: Order, report: JSON) -> str:
     """Bring the order up to a report (the contract's PharmacyReport); says whether its state changed."""
     before = order.status
     be_submitted(session, order)
-    order.pharmacy_reference = order.pharmacy_reference or report.get("reference")
+    if order.pharmacy_reference is None and "reference" in report:
+        order.pharmacy_reference = report["reference"]
     _take_tracking(session, order, report)
     documents.name(session, order, report.get("documents", []))
     if "status" in report:

@@ -1,8 +1,11 @@
 """Submitting an order to its pharmacy once: with its id as the idempotency key, and a look-up before a retry."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from case_orders import progress
@@ -10,7 +13,7 @@ from case_orders.db import now
 from case_orders.edge.answers import rfc3339
 from case_orders.envelope import JSON, without_none
 from case_orders.fulfillment import follow, reports
-from case_orders.fulfillment.connection import connect, verdict
+from case_orders.fulfillment.connection import connect, pharmacies, verdict
 from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused, callback_url
 from case_orders.settings import Settings
 from case_orders.work import Again, Context
@@ -33,6 +36,15 @@ class Submission:
     cancel_requested: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the pharmacy said to a submission, or what it knew of the order already."""
+
+    order_id: str
+    answer: Accepted | Refused | None
+    known: JSON | None
+
+
 def require_silence(sent_at: datetime | None) -> None:
     """Raises `Again` while "no such order" is not to be believed: a pharmacy may take an order after it was silent."""
     if sent_at is not None and (left := sent_at + SILENCE - now()) > timedelta():
@@ -40,9 +52,9 @@ def require_silence(sent_at: datetime | None) -> None:
 
 
 async def submit_order(context: Context, job: Job) -> None:
-    submission: Submission | None = await context.hold(job, lambda session: _begin(session, job, context.settings))
+    submission = await context.hold_together(job, _begin, job.subject)
     if submission is None:  # canceled meanwhile, or the pharmacy reported it before it answered
-        await context.complete(job, lambda session: _leave(session, job.subject, context.settings))
+        await context.complete_together(job, _leave, job.subject)
         return
     pharmacy = connect(context, submission.pharmacy)
     order_id = submission.order["orderId"]
@@ -55,12 +67,21 @@ async def submit_order(context: Context, job: Job) -> None:
         answer = await pharmacy.submit(submission.order) if known is None else None
     except PharmacyError as error:
         raise verdict(error) from error
-    await context.complete(job, lambda session: _record(session, order_id, answer, known, context.settings))
+    await context.complete_together(job, _record, Answered(order_id, answer, known))
 
 
-def _begin(session: Session, job: Job, settings: Settings) -> Submission | None:
-    """Mark the order as one that the pharmacy may know of, before it is told."""
-    order = progress.lock(session, job.subject)
+def _begin(session: Session, settings: Settings, order_ids: Sequence[str]) -> list[Submission | None]:
+    """Mark orders as ones that their pharmacies may know of, before they are told."""
+    orders = progress.lock_all(session, order_ids)
+    known = pharmacies(session, [order.pharmacy_id for order in orders.values()])
+    items = _items(session, order_ids)
+    return [
+        _begin_one(session, order, known[order.pharmacy_id], _for_pharmacy(order, items[order.id], settings))
+        for order in map(orders.__getitem__, order_ids)
+    ]
+
+
+def _begin_one(session: Session, order: Order, pharmacy: Pharmacy, content: JSON) -> Submission | None:
     if order.status in (OrderState.RECEIVED, OrderState.FAILED):
         progress.move(session, order, OrderState.PROCESSING)
     if order.status is not OrderState.PROCESSING:
@@ -69,13 +90,10 @@ def _begin(session: Session, job: Job, settings: Settings) -> Submission | None:
     if not order.cancel_requested:
         order.sent_at = now()
     session.add(order)
-    pharmacy = session.get_one(Pharmacy, order.pharmacy_id)
-    return Submission(
-        pharmacy, _for_pharmacy(session, order, settings), sent_before, order.sent_at, order.cancel_requested
-    )
+    return Submission(pharmacy, content, sent_before, order.sent_at, order.cancel_requested)
 
 
-def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:
+def _for_pharmacy(order: Order, items: Sequence[PrescriptionItem], settings: Settings) -> JSON:
     """The order as docs/pharmacy-protocol.md describes it."""
     return without_none(
         orderId=order.id,
@@ -89,20 +107,30 @@ def _for_pharmacy(session: Session, order: Order, settings: Settings) -> JSON:
         dateWritten=order.date_written,
         dateSigned=order.date_signed,
         datePrescribed=order.date_prescribed,
-        items=_items(session, order),
+        items=[
+            {name: value for name, value in item.drug.items() if name != "id"} | {"refillCount": 0} | item.as_json()
+            for item in items
+        ],
     )
 
 
-def _items(session: Session, order: Order) -> list[JSON]:
-    rows = select(PrescriptionItem).where(PrescriptionItem.order_id == order.id)
-    return [
-        {name: value for name, value in item.drug.items() if name != "id"} | {"refillCount": 0} | item.as_json()
-        for item in session.exec(rows.order_by(col(PrescriptionItem.position)))
-    ]
+_ITEMS = (
+    select(PrescriptionItem)
+    .where(col(PrescriptionItem.order_id).in_(bindparam("order_ids", expanding=True)))
+    .order_by(col(PrescriptionItem.order_id), col(PrescriptionItem.position))
+)
 
 
-def _leave(session: Session, order_id: str, settings: Settings) -> None:
-    follow.keep_following(session, progress.lock(session, order_id), settings)
+def _items(session: Session, order_ids: Collection[str]) -> Mapping[str, list[PrescriptionItem]]:
+    """What was ordered, by order."""
+    items = defaultdict(list)
+    for item in session.exec(_ITEMS, params={"order_ids": list(order_ids)}):
+        items[item.order_id].append(item)
+    return items
+
+
+def _leave(session: Session, settings: Settings, order_ids: Sequence[str]) -> None:
+    follow.keep_following(session, progress.lock_all(session, order_ids).values(), settings)
 
 
 def _cancel(session: Session, order_id: str, settings: Settings) -> None:
@@ -110,13 +138,17 @@ def _cancel(session: Session, order_id: str, settings: Settings) -> None:
     if order.status is OrderState.PROCESSING:  # else the pharmacy reported it meanwhile, and decides
         order.cancel_requested = False
         progress.move(session, order, OrderState.CANCELED, "Canceled before the pharmacy had it")
-    follow.keep_following(session, order, settings)
+    follow.keep_following(session, [order], settings)
 
 
-def _record(
-    session: Session, order_id: str, answer: Accepted | Refused | None, known: JSON | None, settings: Settings
-) -> None:
-    order = progress.lock(session, order_id)
+def _record(session: Session, settings: Settings, answers: Sequence[Answered]) -> None:
+    orders = progress.lock_all(session, [answered.order_id for answered in answers])
+    for answered in answers:
+        _record_one(session, orders[answered.order_id], answered.answer, answered.known)
+    follow.keep_following(session, orders.values(), settings)
+
+
+def _record_one(session: Session, order: Order, answer: Accepted | Refused | None, known: JSON | None) -> None:
     reports.be_submitted(session, order)
     if isinstance(answer, Refused):
         if order.furthest is OrderState.SUBMITTED and order.status not in FINAL:
@@ -126,7 +158,6 @@ def _record(
         session.add(order)
     if known is not None:
         reports.apply(session, order, known)
-    follow.keep_following(session, order, settings)
 
 
 def fail_order(session: Session, job: Job, reason: str) -> None:
