@@ -1,61 +1,91 @@
 """Calls that come at the same time, made as one."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-class Gathering(Generic[A, B]):
-    """Makes one call of `act` for all that is asked while the one before it is under way. Nobody waits for a timer.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question(Generic[A, B]):
+    argument: A
+    answer: "asyncio.Future[B]"
 
-    `act` answers in the order of its arguments. If it fails for several, it is called for each of them alone; but a
-    failure of the kinds `final` is not tried again.
+
+class Gathering(Generic[A, B]):
+    """Makes one call of `act` for all that is asked before it begins. Nobody waits for a timer.
+
+    `act` gets a function that tells what is asked. It may be called from any thread, when the work begins, and once
+    more with the same result if the work has to begin anew. The answers come in the order of what is asked. If `act`
+    fails for several, it is called for each of them alone; but a failure of the kinds `final` is not tried again.
     """
 
     def __init__(
-        self, act: Callable[[Sequence[A]], Awaitable[Sequence[B]]], final: tuple[type[Exception], ...] = ()
+        self,
+        act: Callable[[Callable[[], Sequence[A]]], Awaitable[Sequence[B]]],
+        final: tuple[type[Exception], ...] = (),
     ) -> None:
         self._act = act
         self._final = final
-        self._waiting: list[tuple[A, asyncio.Future[B]]] = []
-        self._calls: asyncio.Task[None] | None = None
+        self._waiting: deque[_Question[A, B]] = deque()
+        self._is_called = False
+        self._calls: set[asyncio.Task[None]] = set()
 
     async def ask(self, argument: A) -> B:
-        answer: asyncio.Future[B] = asyncio.get_running_loop().create_future()
-        self._waiting.append((argument, answer))
-        if self._calls is None or self._calls.done():
-            self._calls = asyncio.create_task(self._call_until_empty())
-        return await answer
+        question: _Question[A, B] = _Question(argument, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if not self._is_called:
+            self._is_called = True
+            call = asyncio.create_task(self._call())
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        return await question.answer
 
-    async def _call_until_empty(self) -> None:
-        while self._waiting:
-            asked = [one for one in self._waiting if not one[1].done()]  # else nobody waits for it any longer
-            self._waiting = []
-            try:
-                await self._call(asked)
-            except self._final as failure:
-                for _, future in asked:
-                    _fail(future, failure)
-            except Exception:
-                for one in asked:
-                    await self._call_alone(one)
+    async def _call(self) -> None:
+        asked: list[_Question[A, B]] = []
 
-    async def _call(self, asked: Sequence[tuple[A, "asyncio.Future[B]"]]) -> None:
-        answers = await self._act([argument for argument, _ in asked])
-        for (_, future), answer in zip(asked, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        def begin() -> Sequence[A]:
+            if not asked:
+                asked.extend(self._take())
+            return [question.argument for question in asked]
 
-    async def _call_alone(self, one: tuple[A, "asyncio.Future[B]"]) -> None:
         try:
-            await self._call([one])
+            _answer(asked, await self._act(begin))
         except Exception as failure:
-            _fail(one[1], failure)
+            begin()  # it may have failed before
+            if len(asked) == 1 or isinstance(failure, self._final):
+                _fail(asked, failure)
+            else:
+                await asyncio.gather(*(self._call_alone(question) for question in asked))
+
+    def _take(self) -> list[_Question[A, B]]:
+        """What was asked until now. Whoever asks from here on waits for another call, which may find nothing left."""
+        self._is_called = False
+        asked = []
+        while self._waiting:
+            question = self._waiting.popleft()
+            if not question.answer.done():  # else nobody waits for it any longer
+                asked.append(question)
+        return asked
+
+    async def _call_alone(self, question: _Question[A, B]) -> None:
+        try:
+            _answer([question], await self._act(lambda: [question.argument]))
+        except Exception as failure:
+            _fail([question], failure)
 
 
-def _fail(future: "asyncio.Future[B]", failure: Exception) -> None:
-    if not future.done():
-        future.set_exception(failure)
+def _answer(asked: Sequence[_Question[A, B]], answers: Sequence[B]) -> None:
+    for question, answer in zip(asked, answers, strict=True):
+        if not question.answer.done():
+            question.answer.set_result(answer)
+
+
+def _fail(asked: Sequence[_Question[A, B]], failure: Exception) -> None:
+    for question in asked:
+        if not question.answer.done():
+            question.answer.set_exception(failure)

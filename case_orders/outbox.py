@@ -141,6 +141,7 @@ def claim(
         rounds.clear()
     else:
         heads = [head for kind in JobKind for head in _heads(session, kind, moment, rounds)]
+        heads = [job_id for job_id in heads if job_id not in {job.id for job in taken}]
         taken += _within(limits, _still_due(session, heads, moment), counts, room - len(taken))
     if not any(destination is not None for destination in rounds.values()):
         rounds.clear()

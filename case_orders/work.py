@@ -4,7 +4,7 @@ A function ends by `Context.complete`, which stores what it did and the end of t
 `Again`, to be tried once more; or by `GiveUp`. Any other error counts as `Again`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from case_orders import audit, outbox
 from case_orders.db import UNAVAILABLE, Busy, Database, Uncertain
 from case_orders.documents import DocumentStore
 from case_orders.gathering import Gathering
+from case_orders.group_commit import Work
 from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.outbox import LeaseLost
@@ -84,7 +85,7 @@ class Context:
                     audit.record(session, audit.of_job(job, "done"))
             return [job.id in held for job, _ in ended]
 
-        if not await self._write_together(act, both, (job, subject)):
+        if not await self._gathering(act, self.database.write, both).ask((job, subject)):
             raise LeaseLost
 
     async def hold_together(self, job: Job, act: Beginning[A, B], subject: A) -> B:
@@ -95,28 +96,28 @@ class Context:
             answers = iter(act(session, self.settings, [subject for job, subject in begun if job.id in held]))
             return [next(answers) if job.id in held else LeaseLost() for job, _ in begun]
 
-        answer = await self._write_together(act, checked, (job, subject))
+        answer: B | LeaseLost = await self._gathering(act, self.database.write, checked).ask((job, subject))
         if isinstance(answer, LeaseLost):
             raise answer
         return answer
 
     async def read_together(self, read: Together[A, B], subject: A) -> B:
         """What `read` answers for `subject`; jobs that ask at the same time are answered by one reading."""
-        if read not in self._gatherings:
-            self._gatherings[read] = Gathering(
-                lambda subjects: self.database.read(lambda session: read(session, subjects)), _AWAY
-            )
-        answer: B = await self._gatherings[read].ask(subject)
+        answer: B = await self._gathering(read, self.database.read, read).ask(subject)
         return answer
 
     async def write_together(self, write: Together[A, B], subject: A) -> B:
         """The same for a function that writes. It must not fail for one in a way that spoils the others."""
-        return await self._write_together(write, write, subject)
-
-    async def _write_together(self, key: Callable[..., Any], write: Together[A, B], subject: A) -> B:
-        if key not in self._gatherings:
-            self._gatherings[key] = Gathering(
-                lambda subjects: self.database.write(lambda session: write(session, subjects)), _AWAY
-            )
-        answer: B = await self._gatherings[key].ask(subject)
+        answer: B = await self._gathering(write, self.database.write, write).ask(subject)
         return answer
+
+    def _gathering(
+        self, key: Callable[..., Any], door: Callable[[Work[Any]], Awaitable[Any]], act: Together[Any, Any]
+    ) -> Gathering[Any, Any]:
+        if key not in self._gatherings:
+
+            def together(begin: Callable[[], Sequence[Any]]) -> Awaitable[Sequence[Any]]:
+                return door(lambda session: act(session, asked) if (asked := begin()) else [])
+
+            self._gatherings[key] = Gathering(together, _AWAY)
+        return self._gatherings[key]

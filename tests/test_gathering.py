@@ -1,7 +1,7 @@
 """Calls that come together: made as one, answered each on its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -15,7 +15,8 @@ class Doubling:
         self.calls: list[list[int]] = []
         self.may_go_on = asyncio.Event()
 
-    async def act(self, numbers: Sequence[int]) -> list[int]:
+    async def act(self, begin: Callable[[], Sequence[int]]) -> list[int]:
+        numbers = begin()
         self.calls.append(list(numbers))
         await self.may_go_on.wait()
         if min(numbers) < 0:
@@ -31,13 +32,43 @@ async def asked(gathering: Gathering[int, int], *numbers: int) -> list[asyncio.T
     return tasks
 
 
-async def test_what_is_asked_while_a_call_is_under_way_makes_the_next_one() -> None:
+async def test_what_is_asked_before_a_call_begins_is_answered_by_it_and_what_is_asked_later_by_the_next_one() -> None:
     doubling = Doubling()
-    gathering = Gathering(doubling.act)
-    tasks = await asked(gathering, 1) + await asked(gathering, 2, 3)
+    queue = asyncio.Lock()
+
+    async def in_turn(begin: Callable[[], Sequence[int]]) -> list[int]:
+        async with queue:
+            return await doubling.act(begin)
+
+    gathering = Gathering(in_turn)
+    tasks = await asked(gathering, 1) + await asked(gathering, 2) + await asked(gathering, 3)
     doubling.may_go_on.set()
     assert await asyncio.gather(*tasks) == [2, 4, 6]
     assert doubling.calls == [[1], [2, 3]]
+
+
+async def test_a_call_that_has_to_begin_anew_is_asked_the_same_again() -> None:
+    begun: list[Sequence[int]] = []
+
+    async def act(begin: Callable[[], Sequence[int]]) -> Sequence[int]:
+        begun.append(begin())
+        await asyncio.sleep(0.01)
+        begun.append(begin())
+        return begin()
+
+    gathering = Gathering(act)
+    first = await asked(gathering, 1)
+    assert await asyncio.gather(*first, *await asked(gathering, 2)) == [1, 2]
+    assert begun == [[1], [2], [1], [2]]
+
+
+async def test_a_call_that_fails_before_it_begins_leaves_nobody_waiting() -> None:
+    async def act(begin: Callable[[], Sequence[int]]) -> Sequence[int]:
+        raise ValueError
+
+    tasks = await asked(Gathering(act, (ValueError,)), 1, 2)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [ValueError, ValueError]
 
 
 async def test_what_spoils_a_call_fails_alone() -> None:

@@ -302,6 +302,16 @@ def test_a_cancel_finds_room_at_a_pharmacy_that_is_asked_about_many_orders(
     assert ids(claim(database, cap=8, under_way=asked)) == canceling[:2]
 
 
+def test_a_claim_that_goes_round_takes_no_job_twice(database: Database, promise: Callable[..., str]) -> None:
+    """A job at the front that was taken is the oldest one of its destination too, as long as nothing is written."""
+    first = promise(delay=-MINUTE)
+    for _ in range(8):
+        promise("crowded")
+    taken = claim(database, limit=4, cap=1)
+    assert first in ids(taken)
+    assert len(set(ids(taken))) == len(taken) == 2
+
+
 def test_deliveries_get_half_of_the_room_an_organization_half_of_that_and_a_host_half_of_that_again(
     database: Database, promise: Callable[..., str], organization_id: str
 ) -> None:
