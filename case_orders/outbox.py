@@ -133,15 +133,16 @@ def claim(
     another one goes on.
     """
     moment = now()
-    room, window = limits.jobs - len(under_way), 2 * limits.jobs
+    room = limits.jobs - len(under_way)
+    window = 2 * room  # to have a choice
     counts = Counter(share for job in under_way for share in limits.of(job))
     oldest = _oldest(session, moment, window)
     taken = _within(limits, oldest, counts, room)
     if len(oldest) < window or len(taken) == room:
         rounds.clear()
     else:
-        heads = [head for kind in JobKind for head in _heads(session, kind, moment, rounds)]
-        heads = [job_id for job_id in heads if job_id not in {job.id for job in taken}]
+        heads = {head for kind in JobKind for head in _heads(session, kind, moment, rounds)}
+        heads -= {job.id for job in taken}
         taken += _within(limits, _still_due(session, heads, moment), counts, room - len(taken))
     if not any(destination is not None for destination in rounds.values()):
         rounds.clear()

@@ -19,23 +19,26 @@ from models.jobs import JobKind
 from models.orders import DocumentStatus
 
 
-def name(session: Session, order: Order, named: list[JSON]) -> None:
+def name(session: Session, named: Sequence[tuple[Order, JSON]]) -> None:
     """Promise to fetch each document that is not stored, from where it lies now."""
     if not named:
         return
-    known = {row.source_id: row for row in _of_orders(session, [order.id])[order.id]}
-    missing: dict[str, Document] = {}
-    for document in named:
-        row = known.get(document["id"])
+    known = _of_orders(session, [order.id for order, _ in named])
+    missing: dict[str, tuple[Order, Document]] = {}
+    for order, document in named:
+        row = next((row for row in known[order.id] if row.source_id == document["id"]), None)
         if row is None:
-            row = known[document["id"]] = _named(order, document)
+            row = _named(order, document)
+            known[order.id].append(row)
         elif row.stored_at is None:
             row.source_url, row.expected_sha256, row.failure = document["url"], document.get("sha256"), None
         if row.stored_at is None:
-            missing[row.id] = row
-    session.add_all(missing.values())
-    outbox.ensure(session, [progress.job_about(order, JobKind.FETCH_DOCUMENT, subject=row_id) for row_id in missing])
-    _summarize(session, order, known.values())
+            missing[row.id] = order, row
+    session.add_all(row for _, row in missing.values())
+    for order, _ in named:
+        _summarize(session, order, known[order.id])
+    fetching = [progress.job_about(order, JobKind.FETCH_DOCUMENT, subject=row.id) for order, row in missing.values()]
+    outbox.ensure(session, fetching)
 
 
 def _named(order: Order, document: JSON) -> Document:

@@ -38,9 +38,10 @@ def _apply(session: Session, settings: Settings, report_ids: Sequence[str]) -> N
     """Apply reports in the order in which they came."""
     came = {report.id: report for report in session.exec(_REPORTS, params={"ids": list(report_ids)})}
     orders = progress.lock_all(session, [report.order_id for report in came.values()])
-    for report_id in sorted(report_ids):
-        report = came[report_id]
-        report.outcome = reports.apply(session, orders[report.order_id], report.body)
+    told = [came[report_id] for report_id in sorted(report_ids)]
+    outcomes = reports.apply_all(session, [(orders[report.order_id], report.body) for report in told])
+    for report, outcome in zip(told, outcomes, strict=True):
+        report.outcome = outcome
         session.add(report)
     keep_following(session, orders.values(), settings)
 
@@ -97,9 +98,7 @@ def _is_open(order: Order) -> bool:
 
 def _record(session: Session, settings: Settings, answers: Sequence[tuple[str, JSON | None]]) -> None:
     orders = progress.lock_all(session, [order_id for order_id, _ in answers])
-    for order_id, standing in answers:
-        if standing is not None:
-            reports.apply(session, orders[order_id], standing)
+    reports.apply_all(session, [(orders[order_id], standing) for order_id, standing in answers if standing is not None])
     keep_following(session, orders.values(), settings)
 
 

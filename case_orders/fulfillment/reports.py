@@ -4,7 +4,7 @@ A report may come twice, late, or before the answer to the submission. A state n
 is recorded with its report and changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,21 @@ CHANGED, UNCHANGED = "changed", "unchanged"
 
 def apply(session: Session, order: Order, report: JSON) -> str:
     """Bring the order up to a report (the contract's PharmacyReport); says whether its state changed."""
+    return apply_all(session, [(order, report)])[0]
+
+
+def apply_all(session: Session, told: Sequence[tuple[Order, JSON]]) -> list[str]:
+    """The same for several reports, one after the other."""
+    documents.name(session, [(order, named) for order, report in told for named in report.get("documents", [])])
+    return [_apply(session, order, report) for order, report in told]
+
+
+def _apply(session: Session, order: Order, report: JSON) -> str:
     before = order.status
     be_submitted(session, order)
     if order.pharmacy_reference is None and "reference" in report:
         order.pharmacy_reference = report["reference"]
     _take_tracking(session, order, report)
-    documents.name(session, order, report.get("documents", []))
     if "status" in report:
         _take_status(session, order, report)
     if "cancellation" in report and not _is_of_earlier_request(session, order, report["cancellation"]):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import BindParameter, bindparam, insert, update
 from sqlmodel import Session, col, select
 
 from case_orders import audit, outbox
@@ -105,15 +105,20 @@ async def deliver_webhook(context: Context, job: Job) -> None:
         await context.database.write(lambda session: _record(session, job, sent_at, outcome))
 
 
+# Statements are made once: to build one takes longer than to run it.
+_AMONG: BindParameter[Any] = bindparam("ids", expanding=True)
+_TO_SEND = (
+    select(Delivery.id, Webhook, Event)
+    .join(Webhook, col(Webhook.id) == Delivery.webhook_id)
+    .join(Event, col(Event.id) == Delivery.event_id)
+    .where(col(Delivery.id).in_(_AMONG), Webhook.active)
+)
+
+
 def _messages(session: Session, delivery_ids: Sequence[str]) -> list[Message | None]:
     """What is to be sent for each of these; None where the webhook is gone, or switched off."""
-    rows = (
-        select(Delivery.id, Webhook, Event)
-        .join(Webhook, col(Webhook.id) == Delivery.webhook_id)
-        .join(Event, col(Event.id) == Delivery.event_id)
-        .where(col(Delivery.id).in_(delivery_ids), Webhook.active)
-    )
-    messages = {delivery_id: _message(session, webhook, event) for delivery_id, webhook, event in session.exec(rows)}
+    rows = session.exec(_TO_SEND, params={"ids": list(delivery_ids)})
+    messages = {delivery_id: _message(session, webhook, event) for delivery_id, webhook, event in rows}
     return [messages.get(delivery_id) for delivery_id in delivery_ids]
 
 
@@ -218,23 +223,33 @@ def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> 
     session.add(delivery)
 
 
+_HELD = (
+    select(Webhook.id, Webhook.failing_since)
+    .where(col(Webhook.id).in_(_AMONG))
+    .order_by(col(Webhook.id))
+    .with_for_update(key_share=True)
+)
+_WELL = update(Webhook).where(col(Webhook.id).in_(_AMONG)).values(failing_since=None, failed_at=None)
+_KNOWN = select(Delivery.id).where(col(Delivery.id).in_(_AMONG))
+_DELIVERED = (
+    update(Delivery).where(col(Delivery.id).in_(_AMONG)).values(status=DeliveryStatus.DELIVERED, next_attempt_at=None)
+)
+_ATTEMPTED = insert(Attempt)
+
+
 def _record_delivered(session: Session, sent: Sequence[Sent]) -> list[None]:
     """Record messages that were taken: a few statements, however many there are."""
-    webhook_ids = {one.webhook_id for one in sent}
-    webhooks = select(Webhook).where(col(Webhook.id).in_(webhook_ids)).order_by(col(Webhook.id))
-    for webhook in session.exec(webhooks.with_for_update(key_share=True)):
-        webhook.failing_since = webhook.failed_at = None
-        session.add(webhook)
-    session.flush()
+    execute = session.connection().execute
+    webhooks = execute(_HELD, {"ids": list({one.webhook_id for one in sent})}).all()
+    if failing := [webhook_id for webhook_id, failing_since in webhooks if failing_since is not None]:
+        execute(_WELL, {"ids": failing})
     held = outbox.finish_all(session, [one.job for one in sent])
-    ids = {one.job.subject for one in sent}
-    known = set(session.exec(select(Delivery.id).where(col(Delivery.id).in_(ids))))  # others went with their webhook
-    attempts = [one.attempt() for one in sent if one.job.subject in known]
-    done = {one.job.subject for one in sent if one.job.id in held}
-    delivered = update(Delivery).where(col(Delivery.id).in_(done))
-    session.connection().execute(delivered.values(status=DeliveryStatus.DELIVERED, next_attempt_at=None))
-    if attempts:
-        session.connection().execute(insert(Attempt), attempts)
+    # Others went with their webhook.
+    known = set(execute(_KNOWN, {"ids": [one.job.subject for one in sent]}).scalars())
+    if done := [one.job.subject for one in sent if one.job.id in held]:
+        execute(_DELIVERED, {"ids": done})
+    if attempts := [one.attempt() for one in sent if one.job.subject in known]:
+        execute(_ATTEMPTED, attempts)
     for one in sent:  # also where the lease was lost, or the webhook is gone: what was sent was sent
         audit.record(session, audit.of_job(one.job, "done"))
     return [None] * len(sent)
