@@ -33,6 +33,12 @@ def asks_of(handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterab
     return asks(**arguments) if asks is not None else ()
 
 
+def foresee(session: Session, asks: Iterable[Ask]) -> None:
+    """Look up at once what the piece of work that is under way will look up one after the other."""
+    if isinstance(session, SharedSession):
+        session.foresee(asks)
+
+
 class Lookup(Generic[Row]):
     """The rows of a table that have certain values in some columns, which an index begins with."""
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, bindparam, delete, func, literal, tuple_, update
@@ -51,29 +51,41 @@ def _promise(session: Session, job: Job) -> None:
 
 _IDLE = (
     select(Job)
-    .where(col(Job.subject).in_(bindparam("subjects", expanding=True)), col(Job.leased_until).is_(None))
+    .where(
+        col(Job.subject).in_(bindparam("subjects", expanding=True)),
+        Job.kind == bindparam("kind"),
+        col(Job.leased_until).is_(None),
+    )
     .order_by(col(Job.id))
     .with_for_update()
 )
 
 
-def ensure(session: Session, jobs: Collection[Job]) -> None:
-    """Promise those of these jobs of whose kind none about their subject is still to come.
+def to_come(session: Session, kind: JobKind, subjects: Collection[str]) -> dict[str, Job]:
+    """The jobs of a kind about these subjects that are still to come, or were given up; held by this transaction.
 
-    One that was given up lives again. One under way does not count: it may have looked before what is promised now
-    was there.
+    One under way does not count: it may have looked before what is promised now was there.
+    """
+    jobs = session.exec(_IDLE, params={"kind": kind, "subjects": list(subjects)})
+    # Of several about a subject the last one counts: one that waits, before one that was given up.
+    return {job.subject: job for job in sorted(jobs, key=lambda job: job.state is JobState.WAITING)}
+
+
+def ensure(session: Session, jobs: Sequence[Job], known: dict[str, Job] | None = None) -> None:
+    """Promise these jobs of one kind, but for those about whose subject one is still to come.
+
+    One that was given up lives again. `known` are those to come, if they were looked up before.
     """
     if not jobs:
         return
-    found = session.exec(_IDLE, params={"subjects": [job.subject for job in jobs]})
-    # Of several that are alike the last one counts: one that waits, before one that was given up.
-    idle = {(job.kind, job.subject): job for job in sorted(found, key=lambda job: job.state is JobState.WAITING)}
+    if known is None:
+        known = to_come(session, jobs[0].kind, [job.subject for job in jobs])
     for job in jobs:
-        known = idle.setdefault((job.kind, job.subject), job)
-        if known is job:
+        other = known.setdefault(job.subject, job)
+        if other is job:
             _promise(session, job)
-        elif known.state is JobState.DEAD:
-            replay(session, known)
+        elif other.state is JobState.DEAD:
+            replay(session, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +116,21 @@ class Limits:
 
     def of(self, job: Job | Row[Any]) -> dict[Share, int]:
         """The shares that a job belongs to, with the limit of each."""
-        if job.kind in _DELIVERIES:
-            return {
-                Share(_DELIVERIES): max(self.jobs // 2, 1),
-                Share(_DELIVERIES, organization_id=job.organization_id): max(self.jobs // 4, 1),
-                Share(_DELIVERIES, job.destination): min(max(self.jobs // 8, 1), self.per_destination),
-            }
-        limits = {Share(_ALL, job.destination): self.per_destination} if job.destination else {}
-        if job.destination and job.kind in _UNHURRIED:
-            limits[Share(_UNHURRIED, job.destination)] = max(self.per_destination * 3 // 4, 1)
-        return limits
+        return _shares(self, job.kind, job.destination, job.organization_id)
+
+
+@lru_cache(maxsize=10_000)  # each claim asks it of every job that it looks at
+def _shares(limits: Limits, kind: JobKind, destination: str, organization_id: str) -> dict[Share, int]:
+    if kind in _DELIVERIES:
+        return {
+            Share(_DELIVERIES): max(limits.jobs // 2, 1),
+            Share(_DELIVERIES, organization_id=organization_id): max(limits.jobs // 4, 1),
+            Share(_DELIVERIES, destination): min(max(limits.jobs // 8, 1), limits.per_destination),
+        }
+    shares = {Share(_ALL, destination): limits.per_destination} if destination else {}
+    if destination and kind in _UNHURRIED:
+        shares[Share(_UNHURRIED, destination)] = max(limits.per_destination * 3 // 4, 1)
+    return shares
 
 
 Rounds = dict[JobKind, str | None]
@@ -222,7 +239,8 @@ def _within(limits: Limits, jobs: Collection[Row[Any]], counts: Counter[Share], 
     for job in jobs:
         shares = limits.of(job)
         if len(taken) < room and all(counts[share] < limit for share, limit in shares.items()):
-            counts.update(shares.keys())
+            for share in shares:
+                counts[share] += 1
             taken.append(job)
     return taken
 

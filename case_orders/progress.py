@@ -7,8 +7,9 @@ from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
+from case_orders.lookups import foresee
 from case_orders.outbox import enqueue, ensure
-from case_orders.webhooks.events import EventType, announce
+from case_orders.webhooks.events import SUBSCRIBERS, EventType, announce
 from models import Job, Order, StatusChange
 from models.jobs import JobKind
 from models.order_states import OrderState, rank
@@ -51,12 +52,14 @@ _LOCKED = (
 
 def lock(session: Session, order_id: str) -> Order:
     """An order that nobody else changes until this transaction ends."""
-    return lock_all(session, [order_id])[order_id]
+    return session.exec(_LOCKED, params={"ids": [order_id]}).one()
 
 
 def lock_all(session: Session, order_ids: Collection[str]) -> dict[str, Order]:
-    """The same for several at once, by their ids."""
-    return {order.id: order for order in session.exec(_LOCKED, params={"ids": list(set(order_ids))})}
+    """The same for several at once, by their ids. Whoever is told of what becomes of them is looked up at once, too."""
+    orders = session.exec(_LOCKED, params={"ids": list(set(order_ids))}).all()
+    foresee(session, {SUBSCRIBERS.ask(order.organization_id) for order in orders})
+    return {order.id: order for order in orders}
 
 
 def promise(session: Session, order: Order, kind: JobKind) -> None:

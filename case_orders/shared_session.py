@@ -60,9 +60,9 @@ class SharedSession(Session):
         for question, values in asks:
             asked[question].add(values)
         for question, all_values in asked.items():
-            self._foreseen[_name(question.table)][question] = dict(question.find(self, all_values))
-        rows: Iterable[Any] = self.identity_map.values()
-        self._kept = {id(row): row for row in rows}
+            answers = question.find(self, all_values)
+            self._foreseen[_name(question.table)].setdefault(question, {}).update(answers)
+            self._kept.update((id(row), row) for rows in answers.values() for row in rows)
 
     def foreseen(self, question: Question, values: Values) -> Sequence[Any] | None:
         """The rows, if that was foreseen and nothing was written since that could make them others."""
@@ -74,9 +74,10 @@ class SharedSession(Session):
         self._wrote = False
         try:
             yield
+            self._finished += self._unattached.values()
+            self._unattached.clear()
             if self.dirty or self.deleted:
                 self.flush()
-            self._finished += self._unattached.values()
         finally:
             self._unattached.clear()
             if len(self.identity_map) > len(self._kept):

@@ -3,7 +3,6 @@
 import structlog
 from sqlmodel import Session
 
-from case_orders import progress
 from case_orders.envelope import JSON, without_none
 from case_orders.fulfillment import follow, reports, submit
 from case_orders.fulfillment.connection import connect, verdict
@@ -56,12 +55,12 @@ def _look(session: Session, job: Job) -> tuple[Order, Pharmacy]:
 
 
 def _record(session: Session, order_id: str, answer: CancellationAnswer, context: Context) -> None:
-    order = progress.lock(session, order_id)
-    if not isinstance(answer, NotKnown):
-        reports.be_submitted(session, order)
-    if isinstance(answer, Denied) and order.status is OrderState.CANCELED and order.cancel_requested:
-        log.error("canceled order goes on", order=order.id)
-    decision = _decision(answer)
-    if decision is not None:
-        reports.take_cancellation(session, order, decision)
-    follow.keep_following(session, [order], context.settings)
+    with follow.held(session, context.settings, [order_id]) as orders:
+        order = orders[order_id]
+        if not isinstance(answer, NotKnown):
+            reports.be_submitted(session, order)
+        if isinstance(answer, Denied) and order.status is OrderState.CANCELED and order.cancel_requested:
+            log.error("canceled order goes on", order=order.id)
+        decision = _decision(answer)
+        if decision is not None:
+            reports.take_cancellation(session, order, decision)

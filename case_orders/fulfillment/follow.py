@@ -1,6 +1,7 @@
 """Hearing of an order: the reports that its pharmacy sends, and asking when none has come for a while."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,13 +38,12 @@ _REPORTS = select(PharmacyReport).where(col(PharmacyReport.id).in_(bindparam("id
 def _apply(session: Session, settings: Settings, report_ids: Sequence[str]) -> None:
     """Apply reports in the order in which they came."""
     came = {report.id: report for report in session.exec(_REPORTS, params={"ids": list(report_ids)})}
-    orders = progress.lock_all(session, [report.order_id for report in came.values()])
     told = [came[report_id] for report_id in sorted(report_ids)]
-    outcomes = reports.apply_all(session, [(orders[report.order_id], report.body) for report in told])
+    with held(session, settings, {report.order_id for report in told}) as orders:
+        outcomes = reports.apply_all(session, [(orders[report.order_id], report.body) for report in told])
     for report, outcome in zip(told, outcomes, strict=True):
         report.outcome = outcome
         session.add(report)
-    keep_following(session, orders.values(), settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +97,22 @@ def _is_open(order: Order) -> bool:
 
 
 def _record(session: Session, settings: Settings, answers: Sequence[tuple[str, JSON | None]]) -> None:
-    orders = progress.lock_all(session, [order_id for order_id, _ in answers])
-    reports.apply_all(session, [(orders[order_id], standing) for order_id, standing in answers if standing is not None])
-    keep_following(session, orders.values(), settings)
+    with held(session, settings, {order_id for order_id, _ in answers}) as orders:
+        told = [(orders[order_id], standing) for order_id, standing in answers if standing is not None]
+        reports.apply_all(session, told)
 
 
-def keep_following(session: Session, orders: Iterable[Order], settings: Settings) -> None:
-    """See to it that open orders are asked about later, less often if they have been under way for long."""
-    outbox.ensure(
-        session,
-        [
-            progress.job_about(order, JobKind.FOLLOW_ORDER, delay=_pause(order, settings))
-            for order in orders
-            if _is_open(order)
-        ],
-    )
+@contextmanager
+def held(session: Session, settings: Settings, order_ids: Collection[str]) -> Iterator[dict[str, Order]]:
+    """Orders, held while something is heard of them. Those that are open after it will be asked about."""
+    orders = progress.lock_all(session, order_ids)
+    # Looked up before anything is added: the session would have to write that first.
+    questions = outbox.to_come(session, JobKind.FOLLOW_ORDER, order_ids)
+    yield orders
+    outbox.ensure(session, [_question(order, settings) for order in orders.values() if _is_open(order)], questions)
 
 
-def _pause(order: Order, settings: Settings) -> timedelta:
-    return max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10)
+def _question(order: Order, settings: Settings) -> Job:
+    """Asked later if the order has been under way for long."""
+    pause = max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10)
+    return progress.job_about(order, JobKind.FOLLOW_ORDER, delay=pause)

@@ -130,22 +130,22 @@ def _items(session: Session, order_ids: Collection[str]) -> Mapping[str, list[Pr
 
 
 def _leave(session: Session, settings: Settings, order_ids: Sequence[str]) -> None:
-    follow.keep_following(session, progress.lock_all(session, order_ids).values(), settings)
+    with follow.held(session, settings, order_ids):
+        pass  # it is as it was
 
 
 def _cancel(session: Session, order_id: str, settings: Settings) -> None:
-    order = progress.lock(session, order_id)
-    if order.status is OrderState.PROCESSING:  # else the pharmacy reported it meanwhile, and decides
-        order.cancel_requested = False
-        progress.move(session, order, OrderState.CANCELED, "Canceled before the pharmacy had it")
-    follow.keep_following(session, [order], settings)
+    with follow.held(session, settings, [order_id]) as orders:
+        order = orders[order_id]
+        if order.status is OrderState.PROCESSING:  # else the pharmacy reported it meanwhile, and decides
+            order.cancel_requested = False
+            progress.move(session, order, OrderState.CANCELED, "Canceled before the pharmacy had it")
 
 
 def _record(session: Session, settings: Settings, answers: Sequence[Answered]) -> None:
-    orders = progress.lock_all(session, [answered.order_id for answered in answers])
-    for answered in answers:
-        _record_one(session, orders[answered.order_id], answered.answer, answered.known)
-    follow.keep_following(session, orders.values(), settings)
+    with follow.held(session, settings, {answered.order_id for answered in answers}) as orders:
+        for answered in answers:
+            _record_one(session, orders[answered.order_id], answered.answer, answered.known)
 
 
 def _record_one(session: Session, order: Order, answer: Accepted | Refused | None, known: JSON | None) -> None:
