@@ -1,11 +1,12 @@
 """What a connected pharmacy reports: its signature is checked, the report is stored, a worker applies it."""
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from case_orders.audit import Trail
 from case_orders.db import Database
 from case_orders.envelope import JSON, Answer, accepted
 from case_orders.errors import Unauthorized, not_found
+from case_orders.lookups import Lookup
 from case_orders.outbox import enqueue
 from case_orders.pharmacies.signing import verify_report
 from models import Order, Pharmacy, PharmacyReport
@@ -34,18 +35,26 @@ async def receive_pharmacy_event(
         _store(session, pharmacy, webhook_id, body)
         trail.record(session, answer)
 
-    await database.write(act)
+    await database.write(act, [_REPORTS.ask(pharmacy.id, webhook_id), _ORDERS.ask(_order_id(body), pharmacy.id)])
     return answer
+
+
+_REPORTS = Lookup(PharmacyReport, "pharmacy_id", "message_id")
+_ORDERS = Lookup(Order, "id", "pharmacy_id")
+
+
+def _order_id(body: JSON) -> str:
+    order_id: str = body["orderId"]
+    return order_id.lower()
 
 
 def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:
     """Keep the report with the job to apply it, unless it came before."""
-    if session.get(PharmacyReport, (pharmacy.id, message_id)) is not None:
+    if _REPORTS.one(session, pharmacy.id, message_id) is not None:
         return
-    order_id = body["orderId"].lower()
-    known = select(Order.organization_id).where(Order.id == order_id, Order.pharmacy_id == pharmacy.id)
-    if session.exec(known).one_or_none() is None:
+    order = _ORDERS.one(session, _order_id(body), pharmacy.id)
+    if order is None:
         raise not_found("Order")
-    report = PharmacyReport(pharmacy_id=pharmacy.id, message_id=message_id, order_id=order_id, body=body)
+    report = PharmacyReport(pharmacy_id=pharmacy.id, message_id=message_id, order_id=order.id, body=body)
     session.add(report)
     enqueue(session, JobKind.APPLY_REPORT, report.id, organization_id=pharmacy.organization_id)
