@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from sqlmodel import Session
 
-from case_orders import audit, outbox
+from case_orders import audit, claims, outbox
 from case_orders.db import Database
 from case_orders.documents import DocumentStore
 from case_orders.errors import describe
@@ -70,7 +70,7 @@ class Worker:
         self.database = context.database
         self.settings = context.settings
         self._running: dict[asyncio.Task[None], Job] = {}
-        self._rounds: outbox.Rounds = {}
+        self._rounds: claims.Rounds = {}
         self._news = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -97,11 +97,11 @@ class Worker:
     async def _start_due_jobs(self) -> bool:
         """Claim as many due jobs as there is room for; whether there may be more."""
         under_way = list(self._running.values())
-        limits = outbox.Limits(self.settings.worker_concurrency, self.settings.worker_per_destination)
+        limits = claims.Limits(self.settings.worker_concurrency, self.settings.worker_per_destination)
         if len(under_way) >= limits.jobs:
             return False
         lease = timedelta(seconds=self.settings.lease_seconds)
-        jobs = await self.database.write(lambda session: outbox.claim(session, limits, lease, self._rounds, under_way))
+        jobs = await self.database.write(lambda session: claims.claim(session, limits, lease, self._rounds, under_way))
         for job in jobs:
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job

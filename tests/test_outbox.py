@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, event, insert
 from sqlmodel import Session, col, select
 
-from case_orders import outbox
+from case_orders import claims, outbox
 from case_orders.db import Database, new_id, now
 from case_orders.outbox import LeaseLost
 from models import Job, Organization
@@ -66,11 +66,11 @@ def claim(
     lease: timedelta = MINUTE,
     cap: int = 20,
     under_way: Collection[Job] = (),
-    rounds: outbox.Rounds | None = None,
+    rounds: claims.Rounds | None = None,
 ) -> list[Job]:
     with database.transaction() as session:
         rounds = {} if rounds is None else rounds
-        return outbox.claim(session, outbox.Limits(limit, cap), lease, rounds, under_way)
+        return claims.claim(session, claims.Limits(limit, cap), lease, rounds, under_way)
 
 
 def ids(jobs: list[Job]) -> list[str]:
@@ -95,9 +95,9 @@ def test_many_workers_that_claim_at_once_never_get_the_same_job(database: Databa
         return claimed
 
     with ThreadPoolExecutor(4) as workers:
-        claims = Counter(job for worker in [workers.submit(work_off) for _ in range(4)] for job in worker.result())
-    assert len(claims) == 120
-    assert set(claims.values()) == {1}
+        taken = Counter(job for worker in [workers.submit(work_off) for _ in range(4)] for job in worker.result())
+    assert len(taken) == 120
+    assert set(taken.values()) == {1}
 
 
 def test_a_claimed_job_is_not_given_to_another_while_its_lease_runs(
@@ -227,14 +227,14 @@ def test_jobs_behind_a_crowd_are_found(database: Database, promise: Callable[...
 def test_a_round_visits_every_destination_and_then_ends(
     database: Database, promise: Callable[..., str], organization_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_STRIDE", 4)
+    monkeypatch.setattr(claims, "_STRIDE", 4)
     under_way = crowd(database, organization_id, 40)
     for number in range(7):
         promise(f"idle-{number}", delay=MINUTE)
     last = promise("z")
-    rounds: outbox.Rounds = {}
-    claims = [claim(database, limit=8, cap=4, under_way=under_way, rounds=rounds) for _ in range(3)]
-    assert [ids(jobs) for jobs in claims] == [[], [], [last]]
+    rounds: claims.Rounds = {}
+    taken = [claim(database, limit=8, cap=4, under_way=under_way, rounds=rounds) for _ in range(3)]
+    assert [ids(jobs) for jobs in taken] == [[], [], [last]]
     assert rounds == {}
 
 

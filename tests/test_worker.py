@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from sqlmodel import Session, SQLModel, func, select
 
-from case_orders import outbox, worker
+from case_orders import claims, outbox, worker
 from case_orders.db import Database, new_id, now
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
@@ -219,7 +219,7 @@ async def test_a_job_under_which_its_worker_died_each_time_is_buried(
     job_id = promise()
     for _ in range(3):
         with database.transaction() as session:
-            outbox.claim(session, outbox.Limits(1, 1), timedelta(), {})
+            claims.claim(session, claims.Limits(1, 1), timedelta(), {})
     async with working(settings):
         await until(is_dead(database, job_id))
     assert deaths == ["the worker died while it ran"]

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from bench import databases
 from bench.databases import Databases
 from bench.pipeline.deployment import Deployment, deployed
-from case_orders import migrations, outbox
+from case_orders import migrations
 from case_orders.db import Database, new_id, now
 from models import Job
 from models.jobs import JobKind, JobState
@@ -74,7 +74,7 @@ async def waiting(kind: str, orders: int = 40) -> str:
     return f"| {kind} | {' | '.join(cells)} |"
 
 
-async def claiming(kind: str, crowd: int, claims: int = 50) -> str:
+async def claiming(kind: str, crowd: int, count: int = 50) -> str:
     """Claims while a crowd of jobs waits in front for one pharmacy that has all that it may have."""
     with _place(kind) as (server, _):
         database = Database(server.create())
@@ -83,26 +83,26 @@ async def claiming(kind: str, crowd: int, claims: int = 50) -> str:
         with database.transaction() as session:
             populate(session, tenant)
         _fill(database, tenant.organization_id, "crowded", crowd)
-        _fill(database, tenant.organization_id, "", (claims + 1) * 16)
+        _fill(database, tenant.organization_id, "", (count + 1) * 16)
         if not database.is_sqlite:  # as its own housekeeping does after a minute
             with database.transaction() as session:
                 session.connection().exec_driver_sql("ANALYZE jobs")
-        times = _claim_again_and_again(database, claims)
+        times = _claim_again_and_again(database, count)
         await database.close()
     return f"| {kind} | {crowd:,} | {statistics.median(times):.1f} | {max(times):.1f} |"
 
 
-def _claim_again_and_again(database: Database, claims: int) -> list[float]:
+def _claim_again_and_again(database: Database, count: int) -> list[float]:
     """How long each claim took with its commit, in ms."""
-    limits = outbox.Limits(16, 8)
-    rounds: outbox.Rounds = {}
+    limits = claims.Limits(16, 8)
+    rounds: claims.Rounds = {}
     with database.transaction() as session:
-        under_way = [job for job in outbox.claim(session, limits, _LEASE, rounds) if job.destination]
+        under_way = [job for job in claims.claim(session, limits, _LEASE, rounds) if job.destination]
     times = []
-    for _ in range(claims):
+    for _ in range(count):
         begun = time.perf_counter()
         with database.transaction() as session:
-            taken = outbox.claim(session, limits, _LEASE, rounds, under_way)
+            taken = claims.claim(session, limits, _LEASE, rounds, under_way)
         times.append(1000 * (time.perf_counter() - begun))
         assert taken, "the others must be found"
     return times

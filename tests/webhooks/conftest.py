@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from sqlmodel import Session, col, select
 
-from case_orders import outbox, progress
+from case_orders import claims, progress
 from case_orders.db import Database, now
 from case_orders.documents import DocumentStore
 from case_orders.envelope import JSON
@@ -109,13 +109,13 @@ class Desk:
             job.due_at, job.attempt = now() - timedelta(seconds=1), number - 1
             session.add(job)
         with self.database.transaction() as session:
-            (job,) = outbox.claim(session, outbox.Limits(1, 1), timedelta(minutes=1), {})
+            (job,) = claims.claim(session, claims.Limits(1, 1), timedelta(minutes=1), {})
         await deliver_webhook(self.context, job)
         return job
 
     def claim_all(self) -> list[Job]:
         with self.database.transaction() as session:
-            return outbox.claim(session, outbox.Limits(32, 32), timedelta(minutes=1), {})
+            return claims.claim(session, claims.Limits(32, 32), timedelta(minutes=1), {})
 
     def webhook_of(self, job: Job) -> str:
         with self.database.transaction() as session:
