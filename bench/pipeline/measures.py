@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from bench import databases
 from bench.databases import Databases
 from bench.pipeline.deployment import Deployment, deployed
-from case_orders import migrations
+from case_orders import claims, migrations
 from case_orders.db import Database, new_id, now
 from models import Job
 from models.jobs import JobKind, JobState
