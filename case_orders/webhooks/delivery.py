@@ -126,8 +126,9 @@ def _message(session: Session, webhook: Webhook, event: Event) -> Message:
     data = dict(event.data)
     if webhook.data_mode == "FULL" and event.order_id is not None:
         data["order"] = session.get_one(Order, event.order_id).as_json(session)
-    document = session.get(Document, event.data["documentId"]) if "documentId" in event.data else None
-    return Message(webhook, event, document if webhook.document_mode != "NONE" else None, data)
+    wants_document = webhook.document_mode != "NONE" and "documentId" in event.data
+    document = session.get(Document, event.data["documentId"]) if wants_document else None
+    return Message(webhook, event, document, data)
 
 
 async def _body(context: Context, message: Message, at: datetime) -> bytes:
