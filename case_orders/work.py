@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from sqlmodel import Session
 
 from case_orders import audit, outbox
+from case_orders.batches import Work
 from case_orders.db import UNAVAILABLE, Busy, Database, Uncertain
 from case_orders.documents import DocumentStore
 from case_orders.gathering import Gathering
-from case_orders.group_commit import Work
 from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.outbox import LeaseLost
