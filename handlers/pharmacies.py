@@ -35,11 +35,10 @@ async def receive_pharmacy_event(
         _store(session, pharmacy, webhook_id, body)
         trail.record(session, answer)
 
-    await database.write(act, [_REPORTS.ask(pharmacy.id, webhook_id), _ORDERS.ask(_order_id(body), pharmacy.id)])
+    await database.write(act, [_ORDERS.ask(_order_id(body), pharmacy.id)])
     return answer
 
 
-_REPORTS = Lookup(PharmacyReport, "pharmacy_id", "message_id")
 _ORDERS = Lookup(Order, "id", "pharmacy_id")
 
 
@@ -50,7 +49,7 @@ def _order_id(body: JSON) -> str:
 
 def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:
     """Keep the report with the job to apply it, unless it came before."""
-    if _REPORTS.one(session, pharmacy.id, message_id) is not None:
+    if session.get(PharmacyReport, (pharmacy.id, message_id)) is not None:
         return
     order = _ORDERS.one(session, _order_id(body), pharmacy.id)
     if order is None:
