@@ -1,8 +1,9 @@
 """Fetching the prescription documents that a pharmacy named, and storing them for good."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+import structlog
 from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
@@ -18,16 +19,25 @@ from models import Document, Job, Order, Pharmacy
 from models.jobs import JobKind
 from models.orders import DocumentStatus
 
+log = structlog.get_logger("case_orders.fulfillment")
+
+MOST_DOCUMENTS = 50
+"""How many documents an order may have, so that no pharmacy fills the store."""
+
 
 def name(session: Session, named: Sequence[tuple[Order, JSON]]) -> None:
-    """Promise to fetch each document that is not stored, from where it lies now."""
+    """Promise to fetch each document that is not stored, from where it lies now; new ones while there is room."""
     if not named:
         return
     known = _of_orders(session, [order.id for order, _ in named])
     missing: dict[str, tuple[Order, Document]] = {}
+    left_out = Counter[str]()
     for order, document in named:
         row = next((row for row in known[order.id] if row.source_id == document["id"]), None)
         if row is None:
+            if len(known[order.id]) >= MOST_DOCUMENTS:
+                left_out[order.id] += 1
+                continue
             row = _named(order, document)
             known[order.id].append(row)
         elif row.stored_at is None:
@@ -39,6 +49,8 @@ def name(session: Session, named: Sequence[tuple[Order, JSON]]) -> None:
         _summarize(session, order, known[order.id])
     fetching = [progress.job_about(order, JobKind.FETCH_DOCUMENT, subject=row.id) for order, row in missing.values()]
     outbox.ensure(session, fetching)
+    for order_id, count in left_out.items():
+        log.warning("documents not taken", order=order_id, count=count)
 
 
 def _named(order: Order, document: JSON) -> Document:

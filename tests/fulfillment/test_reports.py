@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session, col, delete, select
+from structlog.testing import capture_logs
 
 from case_orders import progress
 from case_orders.db import now
@@ -335,6 +336,30 @@ def test_a_document_that_is_named_does_not_hide_that_another_one_failed(told: tu
     documents.fail_document(session, job, "the document is not a PDF")
     reports.apply(session, order, at(2, documents=[named("leaflet")]))
     assert order.document_status == "FAILED"
+
+
+def test_an_order_takes_50_documents_over_all_its_reports_and_the_news_beside_those_beyond(
+    told: tuple[Session, Order],
+) -> None:
+    session, order = told
+    for first in (0, 20, 40):
+        few = [named(f"rx-{number}") for number in range(first, first + 20)]
+        with capture_logs() as lines:
+            reports.apply(session, order, at(1 + first, status="SHIPPED", trackingNumber=f"1Z{first}", documents=few))
+    assert [(line["event"], line["order"], line["count"]) for line in lines] == [("documents not taken", order.id, 10)]
+    assert len(promised(session, order, JobKind.FETCH_DOCUMENT)) == documents.MOST_DOCUMENTS
+    assert (order.status, order.tracking_number) == ("SHIPPED", "1Z40")
+
+
+def test_a_document_of_an_order_that_is_full_may_still_be_named_anew(told: tuple[Session, Order]) -> None:
+    session, order = told
+    for first in (0, 20, 40):
+        reports.apply(session, order, at(1, documents=[named(f"rx-{number}") for number in range(first, first + 20)]))
+    moved = named("rx-7", url="https://pharmacy.example/moved")
+    reports.apply(session, order, at(2, documents=[named("another"), moved]))
+    rows = {row.source_id: row.source_url for row in session.exec(select(Document))}
+    assert rows["rx-7"] == moved["url"]
+    assert "another" not in rows
 
 
 @pytest.mark.parametrize("together", [True, False])
