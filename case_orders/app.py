@@ -12,7 +12,7 @@ from case_orders.dispatch import Dispatcher
 from case_orders.documents import DocumentStore
 from case_orders.edge import routing
 from case_orders.edge.exchange import ASGIApp, Exchange
-from case_orders.edge.rates import FailedKeys, Rates, SharedCounts
+from case_orders.edge.rates import FailedKeys, FailedSignatures, Rates, SharedCounts
 from case_orders.errors import Refusal
 from case_orders.key_use import KeyUse
 from case_orders.links import Links
@@ -27,14 +27,17 @@ def create_app(settings: Settings, database: Database, stop: asyncio.Event | Non
     Once `stop` is set it says that it is not ready, and answers all the same.
     """
     outbound, callers = Outbound(settings.outbound_allow), Callers(database)
+    shared_counts, per_failure = _shared_counts(settings), Rate.parse(settings.rate_failed_keys)
     provided = {
         "documents": DocumentStore.open(settings.document_store),
         "links": Links.from_settings(settings),
         "outbound": outbound,
         "stop": stop or asyncio.Event(),
+        "report_rates": Rates({"pharmacy": Rate.parse(settings.rate_per_pharmacy)}, shared_counts),
+        "failed_signatures": FailedSignatures(per_failure),
     }
 
-    refusals, uses, shared_counts = Refusals(database), KeyUse(database), _shared_counts(settings)
+    refusals, uses = Refusals(database), KeyUse(database)
 
     async def authenticate(key: str) -> Caller:
         caller = await callers.authenticate(key)
@@ -58,8 +61,11 @@ def create_app(settings: Settings, database: Database, stop: asyncio.Event | Non
         bind=Dispatcher(database, callers, refusals, provided).bind,
         lifespan=lifespan,
         body_seconds=settings.body_seconds,
-        rates=Rates(Rate.parse(settings.rate_per_key), Rate.parse(settings.rate_per_organization), shared_counts),
-        failed_keys=FailedKeys(Rate.parse(settings.rate_failed_keys)),
+        rates=Rates(
+            {"key": Rate.parse(settings.rate_per_key), "organization": Rate.parse(settings.rate_per_organization)},
+            shared_counts,
+        ),
+        failed_keys=FailedKeys(per_failure),
         cors_origins=settings.cors_origins,
     )
 

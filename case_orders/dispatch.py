@@ -51,6 +51,7 @@ class Dispatcher:
                 "caller": exchange.caller,
                 "body": exchange.body,
                 "raw_body": exchange.raw_body,
+                "exchange": exchange,
                 "trail": trail,
             }
             try:

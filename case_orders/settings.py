@@ -62,11 +62,14 @@ class Settings(BaseSettings):
     """How many writes may wait for the database, and how many reads; one more is answered with 503."""
 
     rate_per_key: str = "6000/10 seconds"
-    """How many requests one API key may make in how much time; empty for any number, like the next two."""
+    """How many requests one API key may make in how much time; empty for any number, like the next three."""
     rate_per_organization: str = "12000/10 seconds"
     """How many requests all keys of an organization may make together."""
+    rate_per_pharmacy: str = "6000/10 seconds"
+    """How many reports a pharmacy may send through one connection."""
     rate_failed_keys: str = "60/minute"
-    """How many keys that are not valid an address may send before they are refused unseen."""
+    """How many keys that are not valid an address may send before they are refused unseen.
+    As many reports whose signature is not valid are looked at."""
     rate_store: SecretStr | None = None
     """`redis://HOST:PORT/DB`, where several API processes count requests together; without it each counts its own."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
@@ -103,7 +106,7 @@ class Settings(BaseSettings):
                 return url
         raise ValueError("it must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
 
-    @field_validator("rate_per_key", "rate_per_organization", "rate_failed_keys")
+    @field_validator("rate_per_key", "rate_per_organization", "rate_per_pharmacy", "rate_failed_keys")
     @classmethod
     def _is_rate(cls, text: str) -> str:
         Rate.parse(text)

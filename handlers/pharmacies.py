@@ -1,20 +1,30 @@
 """What a connected pharmacy reports: its signature is checked, the report is stored, a worker applies it."""
 
-from sqlmodel import Session
+from collections.abc import Mapping
+
+from sqlmodel import Session, func, select
 
 from case_orders.audit import Trail
 from case_orders.db import Database
+from case_orders.edge.exchange import Exchange
+from case_orders.edge.rates import FailedSignatures, Rates
 from case_orders.envelope import JSON, Answer, accepted
-from case_orders.errors import Unauthorized, not_found
+from case_orders.errors import Conflict, Unauthorized, not_found
 from case_orders.lookups import Lookup
 from case_orders.outbox import enqueue
 from case_orders.pharmacies.signing import verify_report
 from models import Order, Pharmacy, PharmacyReport
 from models.jobs import JobKind
 
+MOST_REPORTS = 1000
+"""How many reports are kept of an order, so that no pharmacy fills the database; its news are asked for instead."""
+
 
 async def receive_pharmacy_event(
     database: Database,
+    exchange: Exchange,
+    report_rates: Rates,
+    failed_signatures: FailedSignatures,
     connection_id: str,
     webhook_id: str,
     webhook_timestamp: str,
@@ -25,10 +35,10 @@ async def receive_pharmacy_event(
 ) -> Answer:
     headers = {"webhook-id": webhook_id, "webhook-timestamp": webhook_timestamp, "webhook-signature": webhook_signature}
     # Before anything waits in the queue of writes: whoever cannot sign must not fill it.
-    pharmacy = await database.read(lambda session: session.get(Pharmacy, connection_id))
-    if pharmacy is None or not verify_report([pharmacy.report_secret], headers, raw_body):
-        raise Unauthorized("Signature is not valid", "invalid_signature")
+    with failed_signatures.attempt(exchange.client, connection_id):
+        pharmacy = await _sender(database, connection_id, headers, raw_body)
     trail.recognize(f"pharmacy:{pharmacy.id}", pharmacy.organization_id)
+    await report_rates.charge(exchange, {"pharmacy": pharmacy.id})
     answer = accepted("Report accepted")
 
     def act(session: Session) -> None:
@@ -47,6 +57,13 @@ def _order_id(body: JSON) -> str:
     return order_id.lower()
 
 
+async def _sender(database: Database, connection_id: str, headers: Mapping[str, str], raw_body: bytes) -> Pharmacy:
+    pharmacy = await database.read(lambda session: session.get(Pharmacy, connection_id))
+    if pharmacy is None or not verify_report([pharmacy.report_secret], headers, raw_body):
+        raise Unauthorized("Signature is not valid", "invalid_signature")
+    return pharmacy
+
+
 def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:
     """Keep the report with the job to apply it, unless it came before."""
     if session.get(PharmacyReport, (pharmacy.id, message_id)) is not None:
@@ -54,6 +71,8 @@ def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) ->
     order = _ORDERS.one(session, _order_id(body), pharmacy.id)
     if order is None:
         raise not_found("Order")
+    if session.exec(select(func.count()).where(PharmacyReport.order_id == order.id)).one() >= MOST_REPORTS:
+        raise Conflict(f"Order already has {MOST_REPORTS} reports", "too_many_reports")
     report = PharmacyReport(pharmacy_id=pharmacy.id, message_id=message_id, order_id=order.id, body=body)
     session.add(report)
     enqueue(session, JobKind.APPLY_REPORT, report.id, organization_id=pharmacy.organization_id)

@@ -12,7 +12,7 @@ from case_orders.audit.recording import record
 from case_orders.db import UNAVAILABLE, Busy, Database, Uncertain
 from case_orders.edge.exchange import Exchange
 from case_orders.envelope import Answer, Download
-from case_orders.errors import Refusal, Unauthorized
+from case_orders.errors import Refusal, TooManyRequests, Unauthorized
 from models.audit import NO_ORGANIZATION
 
 REFUSALS_PER_SECOND = 10
@@ -70,8 +70,8 @@ _singular = cache(inflection.singularize)
 class Refusals:
     """Records what was refused, in transactions of their own.
 
-    Anybody can be refused, so of those whom nobody recognized, or whose key is no longer valid, only so many a second
-    are recorded; the next entry says how many were left out. One process has one of these.
+    Anybody can be refused, so of those whom nobody recognized, whose key is no longer valid or who ask too often, only
+    so many a second are recorded; the next entry says how many were left out. One process has one of these.
     """
 
     def __init__(self, database: Database, per_second: float = REFUSALS_PER_SECOND) -> None:
@@ -83,7 +83,7 @@ class Refusals:
     async def record(self, trail: Trail, refusal: Refusal, **records: Any) -> None:
         """Have a refusal told. That of somebody known is durable then; raises what `Database.write` raises if not."""
         outcome = f"{refusal.status} {refusal.code}"
-        if trail.actor == NOBODY or isinstance(refusal, Unauthorized):
+        if trail.actor == NOBODY or isinstance(refusal, (Unauthorized, TooManyRequests)):
             await self._record_sparingly(trail, outcome, records)
         else:
             await self._write(trail.entry(outcome, **records))

@@ -92,16 +92,16 @@ class Authentication(_Stage):
     async def _admit(self, operation: contract.Operation, exchange: Exchange, scope: Scope) -> None:
         keys = list(header_values(scope, self.key_header))
         try:
-            caller = exchange.caller = await self._caller(scope, self._only(keys))
-            await self.rates.charge(exchange, caller)
+            caller = exchange.caller = await self._caller(exchange, self._only(keys))
+            await self.rates.charge(exchange, {"key": caller.key_id, "organization": caller.organization_id})
             if operation.scope not in caller.scopes:
                 raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
         except (Unauthorized, Forbidden) as refusal:
             await self.on_refused(exchange, refusal, keys[0] if keys else None)
             raise
 
-    async def _caller(self, scope: Scope, key: str) -> Caller:
-        with self.failed_keys.attempt(scope, key):
+    async def _caller(self, exchange: Exchange, key: str) -> Caller:
+        with self.failed_keys.attempt(exchange.client, key):
             return await self.authenticate(key)
 
     def _only(self, keys: list[str]) -> str:

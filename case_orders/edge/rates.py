@@ -1,4 +1,4 @@
-"""How often one may ask: a rate for each API key, one for each organization, one for keys that fail.
+"""How often one may ask: a rate for each key, organization and pharmacy, and one for what fails to prove who asks.
 
 Requests are counted in windows of the clock. Within a window what is left and when it ends are exact, which is what the
 header `RateLimit` tells (draft-ietf-httpapi-ratelimit-headers-10), and processes that share counts need agree on no
@@ -9,18 +9,14 @@ import hashlib
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from case_orders.edge.exchange import Caller, Exchange, Scope
+from case_orders.edge.exchange import Exchange
 from case_orders.errors import TooManyRequests, Unauthorized
 from case_orders.rate import Rate
-
-_WHO: dict[str, Callable[[Caller], str]] = {
-    "key": lambda caller: caller.key_id,
-    "organization": lambda caller: caller.organization_id,
-}
 
 
 class SharedCounts(Protocol):
@@ -78,25 +74,24 @@ class Quota:
 
 
 class Rates:
-    """What callers may ask."""
+    """What those may ask who proved who they are."""
 
-    def __init__(self, per_key: Rate | None, per_organization: Rate | None, shared: SharedCounts | None = None) -> None:
-        """A rate that is None does not hold. Without `shared` this process counts for itself."""
-        given = {"key": per_key, "organization": per_organization}
+    def __init__(self, given: Mapping[str, Rate | None], shared: SharedCounts | None = None) -> None:
+        """Rates by whom they hold for; one that is None does not. Without `shared` this process counts for itself."""
         self._quotas = [Quota(name, rate) for name, rate in given.items() if rate]
         self._shared = shared
         policies = (f'"{quota.name}";q={quota.rate.amount};w={quota.rate.seconds}' for quota in self._quotas)
         self._policy = (b"ratelimit-policy", ", ".join(policies).encode())
 
-    async def charge(self, exchange: Exchange, caller: Caller) -> None:
-        """Count a request, and have its answer tell what is left; raises `TooManyRequests`.
+    async def charge(self, exchange: Exchange, asking: Mapping[str, str]) -> None:
+        """Count a request for each of those who ask, and have its answer tell what is left; raises `TooManyRequests`.
 
-        What its own key's rate refuses is not counted for the organization: one key gone wild leaves room to others.
+        What the first rate refuses is not counted for the next: one key gone wild leaves room to its organization.
         """
         if not self._quotas:
             return
         now = time.time()
-        asked = [(quota, _WHO[quota.name](caller)) for quota in self._quotas]
+        asked = [(quota, asking[quota.name]) for quota in self._quotas]
         for quota in self._quotas:
             quota.turn(now)
         exceeded = next((quota for quota, who in asked if not quota.take(who)), None)
@@ -120,21 +115,22 @@ class Rates:
         return asked[within.index(False)][0] if False in within else None
 
 
-class FailedKeys:
-    """Refuses keys from an address that sent too many bad ones, before anybody looks them up.
+class Unproven(ABC):
+    """Refuses an address that failed too often to prove who asks, before anybody looks whether it can.
 
-    A key that was good lately is not held back by what others at its address do. Each process counts for itself: it
-    alone knows which keys were good.
+    A claim that was good lately is not held back by what others at its address do. Each process counts for itself: it
+    alone knows which claims were good.
     """
 
     def __init__(self, rate: Rate | None) -> None:
+        """A rate that is None does not hold."""
         self._quota = Quota("address", rate) if rate else None
         self._good: set[bytes] = set()
 
     @contextmanager
-    def attempt(self, scope: Scope, key: str) -> Iterator[None]:
-        """Around the look-up of a key. It counts as failed until it is found good, so a flood is not let in at once."""
-        mark = hashlib.sha256(key.encode("latin-1")).digest()
+    def attempt(self, address: str | None, claim: str) -> Iterator[None]:
+        """Around the proof, by a key or a signature. It counts as failed until it is there, so no flood is let in."""
+        mark = hashlib.sha256(claim.encode("latin-1")).digest()
         if self._quota is None or mark in self._good:
             try:
                 yield
@@ -142,33 +138,50 @@ class FailedKeys:
                 self._good.discard(mark)
                 raise
             return
-        address = network_of(scope)
-        self._take(self._quota, address)
+        network = network_of(address)
+        self._take(self._quota, network)
         try:
             yield
         except Unauthorized:
             raise
         except BaseException:
-            self._quota.give_back(address)
+            self._quota.give_back(network)
             raise
-        self._quota.give_back(address)
+        self._quota.give_back(network)
         self._good.add(mark)
 
-    def _take(self, quota: Quota, address: str) -> None:
+    def _take(self, quota: Quota, network: str) -> None:
         now = time.time()
         quota.turn(now)
-        if not quota.take(address):
-            words = f"Your address may send {quota.rate.amount} keys that are not valid in {quota.rate.seconds} seconds"
-            raise TooManyRequests(words, "too_many_failed_keys", headers=quota.retry_after(now))
+        if not quota.take(network):
+            raise self.refusal(quota.rate, quota.retry_after(now))
+
+    @abstractmethod
+    def refusal(self, rate: Rate, headers: Mapping[str, str]) -> TooManyRequests:
+        """What an address is told."""
 
 
-def network_of(scope: Scope) -> str:
+class FailedKeys(Unproven):
+    """The claim is an API key."""
+
+    def refusal(self, rate: Rate, headers: Mapping[str, str]) -> TooManyRequests:
+        words = f"Your address may send {rate.amount} keys that are not valid in {rate.seconds} seconds"
+        return TooManyRequests(words, "too_many_failed_keys", headers=headers)
+
+
+class FailedSignatures(Unproven):
+    """The claim is to be the pharmacy of a connection."""
+
+    def refusal(self, rate: Rate, headers: Mapping[str, str]) -> TooManyRequests:
+        words = f"Your address may send {rate.amount} reports whose signature is not valid in {rate.seconds} seconds"
+        return TooManyRequests(words, "too_many_failed_signatures", headers=headers)
+
+
+def network_of(address: str | None) -> str:
     """Whom an address stands for: itself, or with IPv6 the 64 bits that one customer of a provider gets."""
-    address = scope["client"][0] if scope.get("client") else ""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return str(address)
+    if address is None:
+        return ""
+    parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
     return str(parsed.ipv4_mapped or parsed.packed[:8].hex())

@@ -18,7 +18,9 @@ import pytest
 from case_orders import auth
 from case_orders.documents.fetch import fetch_pdf
 from case_orders.edge import body, contract, schema, server
+from case_orders.fulfillment.documents import MOST_DOCUMENTS
 from case_orders.webhooks.signing import signed_headers
+from handlers.pharmacies import MOST_REPORTS
 from models.order_states import OrderState
 from tests.docs import pages
 from tests.support.contract_client import ContractClient, operation_of
@@ -211,5 +213,6 @@ def test_the_limits_are_those_of_the_contract_and_the_code() -> None:
         "Documents that one report of a pharmacy names": (
             f"{parts['PharmacyReport']['properties']['documents']['maxItems']}"
         ),
+        "Reports of an order, and documents that its pharmacy names": f"{MOST_REPORTS} and {MOST_DOCUMENTS}",
     }.items():
         assert limits[what] == limit

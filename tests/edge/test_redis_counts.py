@@ -23,7 +23,7 @@ def redis() -> Iterator[ThrowawayRedis]:
 async def processes(redis: ThrowawayRedis) -> AsyncIterator[list[Rates]]:
     """The rates of two processes: 3 a key, 4 an organization."""
     counts = [RedisCounts(redis.url), RedisCounts(redis.url)]
-    yield [Rates(Rate(3, WEEK), Rate(4, WEEK), shared) for shared in counts]
+    yield [Rates({"key": Rate(3, WEEK), "organization": Rate(4, WEEK)}, shared) for shared in counts]
     for shared in counts:
         await shared.close()
 

@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
 from httpx2 import ASGITransport
-from sqlmodel import select
+from sqlmodel import func, select
 
 from case_orders.app import create_app
 from case_orders.db import Database, new_id, now
 from case_orders.pharmacies.signing import sign_report
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
-from models import Job, Pharmacy, PharmacyReport
+from handlers.pharmacies import MOST_REPORTS
+from models import AuditEntry, Job, Pharmacy, PharmacyReport
 from tests.handlers.steps import placed
 from tests.support.contract_client import ContractClient
 from tests.support.orders import documented
@@ -31,6 +34,27 @@ async def send(api: ContractClient, connection: str, body: bytes, **headers: str
     signed = sign_report(REPORT_SECRET, body) | {name.replace("_", "-"): value for name, value in headers.items()}
     signed |= {"content-type": "application/json", "cv-api-key": ""}
     return await api.post(f"/pharmacy-connections/{connection}/events", content=body, headers=signed)
+
+
+def forged(body: bytes) -> dict[str, str]:
+    return sign_report(new_secret(), body)
+
+
+Limited = Callable[..., AbstractAsyncContextManager[ContractClient]]
+
+
+@pytest.fixture
+def limited(settings: Settings, database: Database) -> Limited:
+    """A service with other rates, as seen from an address."""
+
+    @asynccontextmanager
+    async def client(address: str = "192.0.2.1", **rates: str) -> AsyncIterator[ContractClient]:
+        application = create_app(settings.model_copy(update=rates), database)
+        transport = ASGITransport(application, client=(address, 4711))
+        async with ContractClient(transport=transport, base_url="http://test/api/v1") as api:
+            yield api
+
+    return client
 
 
 def stored(database: Database, order_id: str) -> list[PharmacyReport]:
@@ -180,3 +204,88 @@ async def test_each_header_of_the_signature_is_required(api: ContractClient, us:
     del headers[name]
     answer = await api.post(f"/pharmacy-connections/{us.pharmacy_id}/events", content=body, headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (400, f"{name} is required")
+
+
+# ---- how many -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_reports_too_often_is_put_off_and_loses_nothing(
+    api: ContractClient, us: Tenant, database: Database, limited: Limited
+) -> None:
+    bodies = [report(await placed(api, us.case_id)) for _ in range(3)]
+    async with limited(rate_per_pharmacy="2/7 days") as pharmacy:
+        answers = [await send(pharmacy, us.pharmacy_id, body) for body in bodies]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert [answer.headers["ratelimit"].split(";")[:2] for answer in answers] == [
+        ['"pharmacy"', f"r={left}"] for left in (1, 0, 0)
+    ]
+    assert (await send(api, us.pharmacy_id, bodies[-1])).status_code == 202
+    assert all(stored(database, json.loads(body)["orderId"]) for body in bodies)
+
+
+async def test_a_connection_does_not_use_up_anothers_rate(
+    api: ContractClient, us: Tenant, them: Tenant, limited: Limited
+) -> None:
+    ours, theirs = report(await placed(api, us.case_id)), report(await place_theirs(api, them))
+    async with limited(rate_per_pharmacy="1/7 days") as pharmacies:
+        assert [(await send(pharmacies, us.pharmacy_id, ours)).status_code for _ in range(2)] == [202, 429]
+        assert (await send(pharmacies, them.pharmacy_id, theirs)).status_code == 202
+
+
+async def test_whoever_cannot_sign_uses_up_nobodys_rate(api: ContractClient, us: Tenant, limited: Limited) -> None:
+    body = report(await placed(api, us.case_id))
+    async with limited(rate_per_pharmacy="1/7 days") as pharmacy:
+        assert (await send(pharmacy, us.pharmacy_id, body, **forged(body))).status_code == 401
+        assert (await send(pharmacy, us.pharmacy_id, body)).status_code == 202
+
+
+async def test_refusals_for_reporting_too_often_do_not_fill_the_audit_trail(
+    api: ContractClient, us: Tenant, database: Database, limited: Limited
+) -> None:
+    body = report(await placed(api, us.case_id))
+    async with limited(rate_per_pharmacy="1/7 days") as pharmacy:
+        await asyncio.gather(*(send(pharmacy, us.pharmacy_id, body) for _ in range(60)))
+    told = select(func.count()).select_from(AuditEntry)
+    told = told.where(AuditEntry.actor == f"pharmacy:{us.pharmacy_id}", AuditEntry.outcome == "429 rate_limited")
+    with database.transaction() as session:
+        assert 0 < session.exec(told).one() < 30
+
+
+async def test_an_address_that_forges_reports_is_refused_before_they_are_looked_at(
+    api: ContractClient, us: Tenant, limited: Limited
+) -> None:
+    body = report(await placed(api, us.case_id))
+    async with limited(rate_failed_keys="3/7 days") as forger:
+        answers = [await send(forger, us.pharmacy_id, body, **forged(body)) for _ in range(4)]
+        answers.append(await send(forger, us.pharmacy_id, body))
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert answers[-1].json()["code"] == "too_many_failed_signatures"
+    assert int(answers[-1].headers["retry-after"]) > 0
+
+
+async def test_a_connection_that_reported_lately_is_heard_whatever_its_neighbours_do(
+    api: ContractClient, us: Tenant, limited: Limited
+) -> None:
+    body = report(await placed(api, us.case_id))
+    async with limited(rate_failed_keys="3/7 days") as neighbourhood:
+        assert (await send(neighbourhood, us.pharmacy_id, body)).status_code == 202
+        others = [await send(neighbourhood, new_id(), body, **forged(body)) for _ in range(4)]
+        assert [answer.status_code for answer in others] == [401, 401, 401, 429]
+        assert (await send(neighbourhood, us.pharmacy_id, body)).status_code == 202
+
+
+async def test_an_order_takes_so_many_reports_and_no_more(api: ContractClient, us: Tenant, database: Database) -> None:
+    order_id = await placed(api, us.case_id)
+    body = report(order_id)
+    with database.transaction() as session:
+        for number in range(MOST_REPORTS - 1):
+            message_id = f"message-{number}"
+            session.add(PharmacyReport(pharmacy_id=us.pharmacy_id, message_id=message_id, order_id=order_id, body={}))
+    last = sign_report(REPORT_SECRET, body)
+    assert (await send(api, us.pharmacy_id, body, **last)).status_code == 202
+    refused = await send(api, us.pharmacy_id, body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_reports")
+    assert (await send(api, us.pharmacy_id, body, **last)).status_code == 202
+    assert (await send(api, us.pharmacy_id, report(await placed(api, us.case_id)))).status_code == 202

@@ -60,9 +60,9 @@ def require_documented(operation: contract.Operation, response: httpx2.Response)
 
 
 def _is_optional(name: str, operation: contract.Operation, response: httpx2.Response) -> bool:
-    """Rates are told to whoever has a key that was accepted; answers without one share their description."""
+    """Rates are told to whoever has a key, or a signature, that was accepted; other answers share their description."""
     if name.startswith("RateLimit"):
-        unknown = response.status_code == 503 or "too_many_failed_keys" in response.text
+        unknown = response.status_code == 503 or "too_many_failed_" in response.text
         return unknown or not operation.needs_key
     return name == "Idempotency-Replayed"
 
