@@ -4,17 +4,21 @@ A clock would be as unsteady as the machine. What takes time is work, so the wor
 database runs and the rows that are made of what it found.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Mapper
+from standardwebhooks import Webhook
 
 from case_orders.db import Database, new_id
 from case_orders.edge import contract
+from case_orders.pharmacies.signing import sign_report
+from case_orders.signing_secrets import new_secret
 from tests.handlers.steps import ask, objects
 from tests.support.contract_client import ContractClient
 from tests.support.world import Tenant
@@ -68,6 +72,35 @@ async def test_a_foreign_id_costs_the_same_work_as_an_unknown_one(
         foreign = await ask(api, operation_id, known | {name: theirs[name] for name in after})
     assert for_foreign == for_unknown
     assert foreign.json() | {"requestId": ""} == unknown.json() | {"requestId": ""}
+
+
+async def test_a_report_to_a_connection_that_does_not_exist_costs_the_same_work_as_a_forged_one(
+    api: ContractClient, us: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the row: what stands in the place of one that is not there is made as well."""
+    news = {"orderId": new_id(), "occurredAt": "2024-01-15T10:30:00Z", "status": "SHIPPED"}
+    body = json.dumps(news).encode()
+    headers = sign_report(new_secret(), body) | {"content-type": "application/json", "cv-api-key": ""}
+    verified: list[bytes] = []
+    monkeypatch.setattr(Webhook, "verify", noting(Webhook.verify, verified))
+    answers, work = [], []
+    for connection in (us.pharmacy_id, us.pharmacy_id, new_id()):  # whatever is done once only is done by the first
+        with work_done() as done:
+            answers.append(await api.post(f"/pharmacy-connections/{connection}/events", content=body, headers=headers))
+        work.append([line for line in done if not line.startswith("row")])
+    assert work[1] == work[2]
+    assert any("FROM pharmacies" in line for line in work[2])
+    assert verified == [body] * 3
+    assert [answer.json() | {"requestId": ""} for answer in answers] == [answers[0].json() | {"requestId": ""}] * 3
+    assert answers[0].json()["code"] == "invalid_signature"
+
+
+def noting(verify: Callable[..., Any], verified: list[bytes]) -> Callable[..., Any]:
+    def noted(webhook: Webhook, body: bytes, *arguments: Any, **options: Any) -> Any:
+        verified.append(body)
+        return verify(webhook, body, *arguments, **options)
+
+    return noted
 
 
 async def test_work_is_seen_where_there_is_some(api: ContractClient, us: Tenant) -> None:
