@@ -13,8 +13,12 @@ from sqlmodel import Session, SQLModel, func, select
 
 from case_orders import claims, outbox, worker
 from case_orders.db import Database, new_id, now
+from case_orders.documents.fetch import FETCH_SECONDS
+from case_orders.documents.store import READ_SECONDS, WRITE_SECONDS
+from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
+from case_orders.webhooks.delivery import ANSWER_WITHIN_SECONDS
 from case_orders.webhooks.events import test_event as announce_test
 from case_orders.work import Again, Context, GiveUp
 from case_orders.worker import Kind, open_worker
@@ -335,6 +339,21 @@ def test_the_pause_doubles_up_to_a_quarter_of_an_hour_and_is_spread_by_a_quarter
 def test_no_job_may_take_longer_than_its_lease() -> None:
     lease = Settings.model_fields["lease_seconds"].default
     assert all(kind.seconds < lease for kind in worker.KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        (JobKind.SUBMIT_ORDER, 2 * HttpPharmacy.total_seconds),  # it may look the order up before
+        (JobKind.FOLLOW_ORDER, HttpPharmacy.total_seconds),
+        (JobKind.CANCEL_ORDER, HttpPharmacy.total_seconds),
+        (JobKind.FETCH_DOCUMENT, FETCH_SECONDS + WRITE_SECONDS + READ_SECONDS),  # one that lies there already is read
+        (JobKind.DELIVER_WEBHOOK, READ_SECONDS + ANSWER_WITHIN_SECONDS),
+    ],
+)
+def test_a_job_has_time_for_each_of_its_steps_to_take_its_longest(kind: JobKind, parts: float) -> None:
+    """And five seconds for the database, or a step that is slow would end as a job that was."""
+    assert parts + 5 <= worker.KINDS[kind].seconds
 
 
 def test_every_kind_of_job_has_its_way_to_run() -> None:

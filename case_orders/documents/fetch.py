@@ -10,6 +10,9 @@ from case_orders.outbound import Blocked, Outbound, OutboundError, Reply
 
 _MIB = 1024 * 1024
 
+FETCH_SECONDS = 40
+"""How long a document may take to arrive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -41,7 +44,7 @@ async def fetch_pdf(
     headers: Mapping[str, str],
     expected_sha256: str | None,
     max_bytes: int = 20 * _MIB,
-    total: float = 60,
+    total: float = FETCH_SECONDS,
 ) -> Fetched:
     """The PDF at `url`, got within `total` seconds; `expected_sha256` in lower case hexadecimal. Raises FetchFailed."""
     try:

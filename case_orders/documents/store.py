@@ -18,8 +18,8 @@ from case_orders.documents.bucket import Bucket
 from case_orders.documents.directory import Directory
 from case_orders.documents.errors import DocumentExists, StoreUnavailable
 
-_TOTAL_SECONDS = 60
-_READ_SECONDS = 30
+WRITE_SECONDS = 30
+READ_SECONDS = 15
 _CHECK_SECONDS = 5
 
 _KEY = re.compile(r"[0-9A-Za-z_-]+(/[0-9A-Za-z_-]+)*(\.[0-9A-Za-z]+)?")
@@ -70,26 +70,26 @@ class DocumentStore:
 
         Raises DocumentExists if other bytes are stored under `key`, and StoreUnavailable.
         """
-        async with _within(_TOTAL_SECONDS):
+        async with _within(WRITE_SECONDS):
             sealed = keyring.installed().seal(data, _context(key))
             if not await self._place.create(key, sealed) and await self.read(key) != data:
                 raise DocumentExists
 
     async def read(self, key: str) -> bytes:
         """The whole document; raises DocumentMissing, StoreUnavailable and SealBroken."""
-        async with _within(_READ_SECONDS):
+        async with _within(READ_SECONDS):
             sealed = await self._place.read(_checked(key))
         return keyring.installed().open(sealed, _context(key))
 
     async def sealed_under(self, key: str) -> str:
         """The id of the key that sealed the document; raises as `read` does."""
-        async with _within(_READ_SECONDS):
+        async with _within(READ_SECONDS):
             return keyring.sealed_under(await self._place.read(_checked(key), keyring.LONGEST_HEADER))
 
     async def reseal(self, key: str) -> None:
         """Seals the same bytes anew; raises as `read` does."""
         data = await self.read(key)
-        async with _within(_TOTAL_SECONDS):
+        async with _within(WRITE_SECONDS):
             await self._place.replace(key, keyring.installed().seal(data, _context(key)))
 
     async def check(self) -> None:
