@@ -1,4 +1,4 @@
-"""What is thrown away once it has done its duty, by every worker: to do it twice does no harm.
+"""What is thrown away once it has done its duty, and jobs that the clock misled, by every worker: twice does no harm.
 
 Rows go in batches, each a transaction of its own, so that nobody waits long for their locks. Ids sort by the time of
 their making, so the oldest rows are found without an index of their own.
@@ -14,12 +14,14 @@ import structlog
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from case_orders import idempotency
+from case_orders import idempotency, outbox
 from case_orders.db import Database, first_id, now
 from case_orders.errors import describe
 from case_orders.settings import Settings
 from case_orders.webhooks.events import EventType
+from case_orders.worker import KINDS
 from models import Delivery, Event, Job, Order, PharmacyReport
+from models.jobs import JobKind
 from models.order_states import FINAL
 from models.webhooks import DeliveryStatus
 
@@ -28,8 +30,8 @@ log = structlog.get_logger("case_orders.housekeeping")
 EVERY_SECONDS = 3600
 BATCH = 500
 
-# Deletes up to BATCH rows; how many it found.
-Prune = Callable[[Session], int]
+# Deletes or mends up to BATCH rows; how many it found.
+Chore = Callable[[Session], int]
 
 
 async def keep_house(database: Database, settings: Settings, stop: asyncio.Event) -> None:
@@ -48,20 +50,34 @@ async def keep_house(database: Database, settings: Settings, stop: asyncio.Event
 
 async def clean_up(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     """Throw away all that need not be kept any longer, or as much as is done when `stop` is set."""
-    for prune in _prunes(settings):
-        while await database.write(prune) == BATCH and not stop.is_set():
+    for chore in _chores(settings):
+        while await database.write(chore) == BATCH and not stop.is_set():
             pass
 
 
-def _prunes(settings: Settings) -> Iterator[Prune]:
+def _chores(settings: Settings) -> Iterator[Chore]:
     """In this order: an event goes after its deliveries."""
     moment = now()
+    for kind in JobKind:
+        yield partial(_bring_forward, kind=kind, longest=_longest_wait(kind, settings))
     yield partial(idempotency.forget_old, most=BATCH)
     yield partial(_forget_deliveries, before=moment - timedelta(days=settings.keep_deliveries_days))
     yield partial(_forget_tests, before=moment - timedelta(days=settings.keep_deliveries_days))
     yield partial(_forget_reports, before=moment - timedelta(days=settings.keep_reports_days))
     if settings.keep_events_days is not None:
         yield partial(_forget_events, before=moment - timedelta(days=settings.keep_events_days))
+
+
+def _longest_wait(kind: JobKind, settings: Settings) -> timedelta:
+    """No job of a kind waits as long, be it put off, to be followed, or leased."""
+    return KINDS[kind].longest_pause + timedelta(seconds=settings.follow_seconds + settings.lease_seconds)
+
+
+def _bring_forward(session: Session, kind: JobKind, longest: timedelta) -> int:
+    count = outbox.bring_forward(session, kind, longest, BATCH)
+    if count:
+        log.warning("jobs brought forward", kind=kind, count=count)
+    return count
 
 
 def _forget_deliveries(session: Session, before: datetime) -> int:

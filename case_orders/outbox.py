@@ -145,6 +145,21 @@ def replay(session: Session, job: Job) -> None:
     jobs_promised(session.connection())
 
 
+def bring_forward(session: Session, kind: JobKind, longest: timedelta, most: int) -> int:
+    """Make jobs due, at most so many, that wait longer than any of their kind may; how many they were.
+
+    They were put off or leased while the clock was ahead, and it was set back since.
+    """
+    moment = now()
+    waiting = select(Job.id).where(Job.state == JobState.WAITING, Job.kind == kind, Job.due_at > moment + longest)
+    ids = session.exec(waiting.limit(most).with_for_update(skip_locked=True)).all()
+    if ids:
+        change = update(Job).where(col(Job.id).in_(ids)).values(due_at=moment, leased_until=None)
+        session.connection().execute(change)
+        jobs_promised(session.connection())
+    return len(ids)
+
+
 def oldest_due(session: Session) -> datetime | None:
     """When the oldest job that is due and not being worked on became due."""
     return session.exec(

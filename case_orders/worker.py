@@ -29,6 +29,7 @@ log = structlog.get_logger("case_orders.worker")
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=15)
+_JITTER = 0.25
 
 
 def _nothing(session: Session, job: Job, reason: str) -> None:
@@ -37,28 +38,34 @@ def _nothing(session: Session, job: Job, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How jobs of a kind are run: `seconds` in all, up to `attempts` times, and what their death means."""
+    """How jobs of a kind are run: `seconds` in all, up to `attempts` times, and what their death means.
+
+    Between two attempts lies `longest_pause` at most, beside what the settings say.
+    """
 
     run: Callable[[Context, Job], Awaitable[None]]
     seconds: float
     attempts: int
     on_dead: Callable[[Session, Job, str], None] = _nothing
+    longest_pause: timedelta = _LONGEST_PAUSE * (1 + _JITTER)
 
 
 KINDS = {
     JobKind.SUBMIT_ORDER: Kind(submit.submit_order, 60, 24, submit.fail_order),
-    JobKind.FOLLOW_ORDER: Kind(follow.follow_order, 60, 48),
+    JobKind.FOLLOW_ORDER: Kind(follow.follow_order, 60, 48, longest_pause=follow.LONGEST_PAUSE),
     JobKind.APPLY_REPORT: Kind(follow.apply_report, 30, 12),
     JobKind.CANCEL_ORDER: Kind(cancel.cancel_order, 60, 48),
     JobKind.FETCH_DOCUMENT: Kind(documents.fetch_document, 90, 12, documents.fail_document),
-    JobKind.DELIVER_WEBHOOK: Kind(delivery.deliver_webhook, 60, len(delivery.SCHEDULE) + 1, delivery.fail_delivery),
+    JobKind.DELIVER_WEBHOOK: Kind(
+        delivery.deliver_webhook, 60, len(delivery.SCHEDULE) + 1, delivery.fail_delivery, delivery.LONGEST_SILENCE
+    ),
 }
 
 
 def _backoff(attempt: int) -> timedelta:
     """1 s, 2 s, 4 s ... up to 15 min, each spread by half so that a crowd does not come back together."""
     pause: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE)
-    spread = random.uniform(0.75, 1.25)  # noqa: S311  spreads load, guards nothing
+    spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  spreads load, guards nothing
     return pause * spread
 
 

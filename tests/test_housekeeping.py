@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 from sqlmodel import func, select
+from structlog.testing import capture_logs
 
-from case_orders import housekeeping, outbox
+from case_orders import housekeeping, outbox, worker
 from case_orders.db import Database, first_id, new_id, now
 from case_orders.housekeeping import keep_house
 from case_orders.settings import Settings
@@ -113,6 +114,16 @@ class Past:
         job = outbox.enqueue(session, JobKind.DELIVER_WEBHOOK, delivery.id, organization_id=organization_id)
         job.state = JobState.DEAD
 
+    def job(self, kind: JobKind, wait: timedelta) -> str:
+        with self.database.transaction() as session:
+            organization_id = self.tenant.organization_id
+            return outbox.enqueue(session, kind, new_id(), organization_id=organization_id, delay=wait).id
+
+    def claimed(self) -> list[str]:
+        with self.database.transaction() as session:
+            limits = outbox.Limits(jobs=10, per_destination=10)
+            return [job.id for job in outbox.claim(session, limits, timedelta(minutes=2), {})]
+
     async def after_cleaning(self, **settings: int) -> dict[str, int]:
         """How many rows are left."""
         await housekeeping.clean_up(self.database, Settings(**settings), asyncio.Event())
@@ -190,6 +201,51 @@ async def test_more_than_a_batch_is_forgotten_a_batch_at_a_time(past: Past, monk
     for _ in range(5):
         past.test_event(days=91)
     assert await past.after_cleaning() == {}
+
+
+# ---- after the clock was ahead --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", JobKind)
+async def test_a_job_that_waits_longer_than_any_of_its_kind_may_is_due(past: Past, kind: JobKind) -> None:
+    job_id = past.job(kind, housekeeping._longest_wait(kind, Settings()) + timedelta(minutes=1))
+    with capture_logs() as lines:
+        await past.after_cleaning()
+    assert past.claimed() == [job_id]
+    assert [(line["event"], line["kind"], line["count"]) for line in lines] == [("jobs brought forward", kind, 1)]
+
+
+@pytest.mark.parametrize("kind", JobKind)
+async def test_a_job_that_was_put_off_waits_its_time(past: Past, kind: JobKind) -> None:
+    past.job(kind, worker.KINDS[kind].longest_pause)
+    await past.after_cleaning()
+    assert past.claimed() == []
+
+
+async def test_a_lease_that_was_taken_while_the_clock_was_ahead_is_over(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has it commits nothing."""
+    job_id = past.job(JobKind.SUBMIT_ORDER, timedelta())
+    moment = now()
+    monkeypatch.setattr(outbox, "now", lambda: moment + timedelta(days=2))
+    assert past.claimed() == [job_id]
+    with past.database.transaction() as session:
+        stale = session.get_one(Job, job_id)
+    monkeypatch.undo()
+    assert past.claimed() == []
+    await past.after_cleaning()
+    assert past.claimed() == [job_id]
+    with pytest.raises(outbox.LeaseLost), past.database.transaction() as session:
+        outbox.finish(session, stale)
+
+
+async def test_a_dead_job_stays_dead_whatever_its_time(past: Past) -> None:
+    job_id = past.job(JobKind.SUBMIT_ORDER, timedelta(days=2))
+    with past.database.transaction() as session:
+        session.get_one(Job, job_id).state = JobState.DEAD
+    await past.after_cleaning()
+    assert past.claimed() == []
 
 
 def test_an_id_of_a_moment_sorts_between_those_made_before_and_after_it() -> None:

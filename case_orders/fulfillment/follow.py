@@ -26,6 +26,7 @@ log = structlog.get_logger("case_orders.fulfillment")
 
 # A completed order whose documents are still missing is asked about for this long.
 DOCUMENTS_AWAITED_FOR = timedelta(days=7)
+LONGEST_PAUSE = timedelta(days=1)
 
 
 async def apply_report(context: Context, job: Job) -> None:
@@ -113,6 +114,6 @@ def held(session: Session, settings: Settings, order_ids: Collection[str]) -> It
 
 
 def _question(order: Order, settings: Settings) -> Job:
-    """Asked later if the order has been under way for long."""
-    pause = max(timedelta(seconds=settings.follow_seconds), (now() - order.created_at) / 10)
+    """Asked later, but daily, if the order has been under way for long."""
+    pause = max(timedelta(seconds=settings.follow_seconds), min((now() - order.created_at) / 10, LONGEST_PAUSE))
     return progress.job_about(order, JobKind.FOLLOW_ORDER, delay=pause)
