@@ -89,13 +89,6 @@ class Fleet:
             data = answer.json()["data"]
             receiver.webhook_id, receiver.secret = data["webhook"]["id"], data["secret"]
 
-    async def verify_audit_trail(self) -> bool:
-        """Whether `case-orders audit verify` finds every chain whole."""
-        command = Program(["audit", "verify"], environment(self.settings[0]), self.place.logs / "audit.log")
-        await command.start()
-        assert command.process is not None
-        return await command.process.wait() == 0
-
     async def book(self) -> dict[str, dict[str, Any]]:
         """What the pharmacy knows of each order id."""
         async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:

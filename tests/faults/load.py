@@ -1,6 +1,7 @@
 """A steady load of clients that do what a careful platform does, and the ledger of what they were answered."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -65,7 +66,8 @@ class Client:
                         await self._turn(random.choice(drugs))
                 except TimeoutError:
                     self.ledger.surprises.append(f"no answer within {PATIENCE_SECONDS} s")
-                await asyncio.sleep(PAUSE_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
 
     async def _turn(self, drug: str) -> None:
         key, body = new_id(), placement(drug)

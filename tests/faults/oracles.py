@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from sqlmodel import Session, SQLModel, col, select
 
+from case_orders.audit import verification
 from case_orders.documents import DocumentStore
 from models import AuditEntry, Delivery, Document, Event, Job, Order, Webhook
 from models.jobs import JobKind, JobState
@@ -43,17 +44,18 @@ class Evidence:
     """What the database's own check found."""
     entries: Sequence[AuditEntry]
     trail_is_whole: bool
-    """What `case-orders audit verify` says."""
+    """What `case-orders audit verify` would say; a process for each fault would take as long as all else."""
 
     @classmethod
     async def of(cls, fleet: Fleet) -> "Evidence":
-        book, objects, trail_is_whole = await fleet.book(), await _objects(fleet), await fleet.verify_audit_trail()
+        book, objects = await fleet.book(), await _objects(fleet)
         with fleet.database.snapshot() as session:
             orders = {order.id: order for order in session.exec(select(Order))}
             changes = _by_order(session.exec(select(StatusChange).order_by(col(StatusChange.position))))
             events = _by_order(session.exec(select(Event).order_by(col(Event.sequence))))
             documents, jobs, deliveries = _all(session, Document), _all(session, Job), _all(session, Delivery)
             entries = _all(session, AuditEntry)
+            trail_is_whole = not any(verdict.fault for verdict in verification.verify(session))
             webhooks = {webhook.id: webhook for webhook in session.exec(select(Webhook))}
         damage = integrity.check(fleet.database)
         return cls(

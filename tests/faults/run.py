@@ -14,7 +14,7 @@ from tests.faults.load import under_load
 from tests.faults.oracles import Evidence, Verdicts, is_settled, judge
 from tests.support.postgres import ThrowawayPostgres
 
-BEFORE_SECONDS, AFTER_SECONDS = 1, 1
+BEFORE_SECONDS, AFTER_SECONDS = 0.5, 0.5
 SETTLED_WITHIN_SECONDS = 90
 
 
