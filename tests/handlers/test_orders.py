@@ -3,6 +3,7 @@
 import pytest
 from sqlmodel import select
 
+from case_orders import auth
 from case_orders.db import Database, new_id
 from models import Event, Job
 from models.order_states import OrderState
@@ -120,6 +121,24 @@ async def cancel(api: ContractClient, order_id: str) -> str:
     assert answer.status_code == 202, answer.text
     state: str = answer.json()["data"]["order"]["status"]
     return state
+
+
+async def test_a_cancel_tells_how_far_the_order_has_come_and_nothing_that_only_a_reader_may_know(
+    api: ContractClient, us: Tenant, database: Database
+) -> None:
+    order_id = await placed(api, us.case_id)
+    writer = auth.new_key()
+    with database.transaction() as session:
+        auth.store_key(session, us.organization_id, "writer", writer, ["orders:write"])
+    for message in ("Cancel request accepted", "Order is already being canceled"):
+        answer = (await api.post(f"/orders/{order_id}/cancel", headers={"cv-api-key": writer})).json()
+        assert answer["message"] == message
+        assert answer["data"]["order"] == (await listed_rows(api))[order_id]
+
+
+async def listed_rows(api: ContractClient) -> dict[str, dict[str, str]]:
+    """The orders as a list tells them, by id."""
+    return {order["id"]: order for order in (await api.get("/orders")).json()["data"]["orders"]}
 
 
 async def test_an_order_that_was_not_sent_is_canceled_at_once(
