@@ -57,6 +57,7 @@ def create_app(settings: Settings, database: Database, stop: asyncio.Event | Non
 
     return routing.build(
         authenticate=authenticate,
+        recheck=callers.recheck,
         on_refused=on_refused,
         bind=Dispatcher(database, callers, refusals, provided).bind,
         lifespan=lifespan,

@@ -8,7 +8,6 @@ into the database.
 import hashlib
 import secrets
 import string
-import time
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -122,29 +121,31 @@ def _not_valid() -> Unauthorized:
 
 
 class Callers:
-    """Whom keys stand for, remembered for a moment: what is remembered of a key never changes but for its end.
+    """Whom keys stand for, remembered: what is remembered of a key never changes but for its end.
 
-    So whoever acts for a caller has `require_valid` look in the transaction of what is done, and a key that was revoked
-    does nothing more, on any process. It is forgotten soon, for the sake of requests that are refused before they do
-    anything: they too are told that the key is not valid.
+    So whoever acts for a caller has `require_valid` look in the transaction of what is done, and whoever refuses it
+    something has `recheck` look before it is told: a key that was revoked does and learns nothing more, on any process.
     """
 
     _MOST = 10_000
-    _SECONDS = 10
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[Caller, float]] = {}
+        self._known: dict[str, Caller] = {}
 
     async def authenticate(self, key: str) -> Caller:
         """Raises `Unauthorized`."""
-        caller, until = self._known.get(digest(key), (None, 0.0))
-        if caller is None or time.monotonic() > until:
+        caller = self._known.get(digest(key))
+        if caller is None:
             caller = await self._database.read(lambda session: authenticate(session, key))
             if len(self._known) >= self._MOST:
                 self._known.clear()
-            self._known[caller.digest] = (caller, time.monotonic() + self._SECONDS)
+            self._known[caller.digest] = caller
         return caller
+
+    async def recheck(self, caller: Caller) -> None:
+        """Raises `Unauthorized` unless the caller's key is still valid."""
+        await self._database.read(lambda session: self.require_valid(session, caller))
 
     def require_valid(self, session: Session, caller: Caller) -> None:
         """Raises `Unauthorized`, and forgets the caller, unless its key is still valid. Any thread may ask."""

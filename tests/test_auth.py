@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlmodel import select
 
-from case_orders.auth import SCOPES, Callers, is_mistyped, new_key, public_part, store_key
+from case_orders.auth import SCOPES, digest, is_mistyped, new_key, public_part, store_key
 from case_orders.db import Database, new_id, now
 from case_orders.edge import contract
 from models import ApiKey, Order, Webhook
@@ -85,14 +85,27 @@ async def test_a_key_that_is_revoked_does_nothing_more_wherever_it_was_seen_befo
     assert answer.headers["www-authenticate"] == 'ApiKey header="cv-api-key"'
 
 
-async def test_a_key_that_is_revoked_is_told_so_soon_even_if_its_requests_are_refused_anyway(
-    api: ContractClient, us: Tenant, database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"method": "POST", "url": "/cases", "json": {}}, 400),
+        ({"method": "POST", "url": "/cases", "content": b"{"}, 415),
+        ({"method": "GET", "url": "/orders/no-uuid"}, 400),
+        ({"method": "GET", "url": "/webhooks"}, 403),
+    ],
+    ids=["invalid", "not JSON", "bad id", "without the scope"],
+)
+async def test_a_key_that_is_revoked_is_told_so_at_once_whatever_else_is_wrong_with_its_request(
+    api: ContractClient, us: Tenant, database: Database, request_: dict[str, Any], status: int
 ) -> None:
-    monkeypatch.setattr(Callers, "_SECONDS", 0)
-    assert (await api.post("/cases", json={})).status_code == 400
+    key = a_key(database, us, scopes=SCOPES - {"webhooks:manage"})
+    headers = {"cv-api-key": key}
+    assert (await api.request(**request_, headers=headers)).status_code == status
     with database.transaction() as session:
-        session.exec(select(ApiKey).where(ApiKey.organization_id == us.organization_id)).one().revoked_at = now()
-    assert (await api.post("/cases", json={})).status_code == 401
+        session.exec(select(ApiKey).where(ApiKey.sha256 == digest(key))).one().revoked_at = now()
+    answer = await api.request(**request_, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == 'ApiKey header="cv-api-key"'
 
 
 async def test_a_key_works_until_it_expires(api: ContractClient, us: Tenant, database: Database) -> None:

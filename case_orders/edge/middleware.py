@@ -22,6 +22,7 @@ from case_orders.envelope import Answer, Download
 from case_orders.errors import Forbidden, Invalid, Problem, Refusal, Unauthorized
 
 Authenticate = Callable[[str], Awaitable[Caller]]
+Recheck = Callable[[Any], Awaitable[None]]  # of whom `Authenticate` gave
 OnRefused = Callable[[Exchange, Refusal, str | None], Awaitable[None]]
 Endpoint = Callable[[Exchange], Awaitable[Answer | Download]]
 Bind = Callable[[contract.Operation, Callable[..., Any]], Endpoint]
@@ -56,11 +57,21 @@ class Authentication(_Stage):
     """
 
     def __init__(
-        self, app: ASGIApp, authenticate: Authenticate, on_refused: OnRefused, rates: Rates, failed_keys: FailedKeys
+        self,
+        app: ASGIApp,
+        authenticate: Authenticate,
+        recheck: Recheck,
+        on_refused: OnRefused,
+        rates: Rates,
+        failed_keys: FailedKeys,
     ) -> None:
-        """`on_refused` is told who was refused and why, with the key if there was one, before the answer is sent."""
+        """`recheck` raises `Unauthorized` for a caller whose key is no longer valid.
+
+        `on_refused` is told who was refused and why, with the key if there was one, before the answer is sent.
+        """
         super().__init__(app)
         self.authenticate = authenticate
+        self.recheck = recheck
         self.on_refused = on_refused
         self.rates = rates
         self.failed_keys = failed_keys
@@ -75,7 +86,11 @@ class Authentication(_Stage):
             exchange.operation_id = operation.id
             try:
                 await self._admit(operation, exchange, scope)
-                await next_app(scope, receive, send)
+                try:
+                    await next_app(scope, receive, send)
+                except Refusal as refusal:
+                    await self._reconsider(exchange, refusal)
+                    raise
             except Unauthorized as refusal:
                 refusal.headers = {"WWW-Authenticate": f'ApiKey header="{self.key_header}"'}
                 raise
@@ -95,9 +110,20 @@ class Authentication(_Stage):
             caller = exchange.caller = await self._caller(exchange, self._only(keys))
             await self.rates.charge(exchange, {"key": caller.key_id, "organization": caller.organization_id})
             if operation.scope not in caller.scopes:
+                await self.recheck(caller)
                 raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
         except (Unauthorized, Forbidden) as refusal:
             await self.on_refused(exchange, refusal, keys[0] if keys else None)
+            raise
+
+    async def _reconsider(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Whoever has a key that was revoked since it was seen is told that, not what else is wrong."""
+        if isinstance(refusal, Unauthorized):
+            return
+        try:
+            await self.recheck(exchange.caller)
+        except Unauthorized as instead:
+            await self.on_refused(exchange, instead, None)
             raise
 
     async def _caller(self, exchange: Exchange, key: str) -> Caller:

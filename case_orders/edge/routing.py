@@ -16,7 +16,7 @@ from case_orders.edge import contract, pages
 from case_orders.edge.browsers import CrossOrigin
 from case_orders.edge.exchange import ASGIApp
 from case_orders.edge.failures import Failures
-from case_orders.edge.middleware import Authenticate, Authentication, Bind, Handling, OnRefused, Validation
+from case_orders.edge.middleware import Authenticate, Authentication, Bind, Handling, OnRefused, Recheck, Validation
 from case_orders.edge.parameters import snake_case
 from case_orders.edge.rates import FailedKeys, Rates
 
@@ -52,6 +52,7 @@ class _StrictRouting(RoutingMiddleware):
 def build(
     *,
     authenticate: Authenticate,
+    recheck: Recheck,
     on_refused: OnRefused,
     bind: Bind,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
@@ -74,6 +75,7 @@ def build(
             partial(
                 Authentication,
                 authenticate=authenticate,
+                recheck=recheck,
                 on_refused=on_refused,
                 rates=rates,
                 failed_keys=failed_keys,
