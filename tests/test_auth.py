@@ -11,9 +11,10 @@ from sqlmodel import select
 from case_orders.auth import SCOPES, digest, is_mistyped, new_key, public_part, store_key
 from case_orders.db import Database, new_id, now
 from case_orders.edge import contract
-from models import ApiKey, Order, Webhook
+from models import ApiKey, Order, Organization, Webhook
 from tests.handlers.steps import ask, objects, placed
 from tests.support.contract_client import ContractClient
+from tests.support.orders import documented
 from tests.support.world import Tenant
 
 OPERATIONS = contract.operations()
@@ -159,6 +160,27 @@ def test_a_key_tells_that_it_was_mistyped(test: bool, prefix: str) -> None:
     assert not is_mistyped(key)
     assert is_mistyped(mistyped(key))
     assert not is_mistyped("your-api-key-here")
+
+
+# ---- tests and what is live ------------------------------------------------------------------------------------------
+
+
+async def test_a_test_key_and_a_live_key_see_nothing_of_each_others_orders(
+    api: ContractClient, us: Tenant, them: Tenant, database: Database
+) -> None:
+    with database.transaction() as session:
+        session.get_one(Organization, them.organization_id).is_test = True
+        store_key(session, them.organization_id, "for tests", test_key := new_key(test=True))
+    live, testing = {"cv-api-key": us.key}, {"cv-api-key": test_key}
+    orders = {}
+    for key, case_id in ((us.key, us.case_id), (test_key, them.case_id)):
+        answer = await api.post(f"/cases/{case_id}", json=documented(), headers={"cv-api-key": key})
+        orders[key] = answer.json()["data"]["order"]["id"]
+    for own, other in ((live, orders[test_key]), (testing, orders[us.key])):
+        listed = (await api.get("/orders", headers=own)).json()["data"]["orders"]
+        assert [order["id"] for order in listed] == [orders[own["cv-api-key"]]]
+        assert (await api.get(f"/orders/{other}", headers=own)).status_code == 404
+    assert (await api.post(f"/cases/{us.case_id}", json=documented(), headers=testing)).status_code == 403
 
 
 # ---- other organizations ----------------------------------------------------------------------------------------
