@@ -37,6 +37,16 @@ def killed(*kinds: str, seconds: float = 6) -> Injection:
     return inject
 
 
+async def api_killed_at_an_answer(fleet: Fleet) -> int:
+    """The only API is killed as soon as an order was acknowledged."""
+    (api,) = fleet.apis
+    before = len(fleet.ledger.order_ids)
+    await until(lambda: len(fleet.ledger.order_ids) > before)
+    await api.kill()
+    await fleet.start([api])
+    return 1
+
+
 async def worker_stopped_past_its_lease(fleet: Fleet) -> int:
     """It is stopped in the middle of calls to the pharmacy, and goes on when another one has its jobs."""
     worker, other = fleet.workers

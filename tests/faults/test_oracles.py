@@ -8,13 +8,13 @@ from tests.faults.faults import Fault, nothing
 from tests.faults.fleet import deployed
 from tests.faults.front import broken, cut_off
 from tests.faults.partners import pharmacy, receiver_slow_while_asked_again
-from tests.faults.processes import killed
+from tests.faults.processes import api_killed_at_an_answer, killed
 from tests.faults.run import place, undergo
 
 SETTLED_WITHIN_SECONDS = 6
 
 PROOFS = (
-    ("O1", "acknowledge-before-commit", Fault("API killed", killed("api", seconds=4))),
+    ("O1", "acknowledge-before-commit", Fault("API killed", api_killed_at_an_answer)),
     ("O2", "ignore-idempotency-keys", Fault("nothing", nothing)),
     ("O3", "write-events-in-a-transaction-of-their-own", Fault("nothing", nothing)),
     ("O4", "call-webhooks-sent-before-they-are", Fault("worker killed", killed("worker", seconds=4))),
