@@ -57,14 +57,14 @@ def get_order(session: Session, caller: Caller, order_id: str) -> Answer:
 def cancel_order(session: Session, caller: Caller, order_id: str) -> Answer:
     order = progress.lock(session, own_order(session, caller, order_id).id)
     if order.status in (OrderState.CANCELED, OrderState.CANCEL_REQUESTED) or order.cancel_requested:
-        return accepted("Order is already being canceled", order=order.summary())
+        return accepted("Order is already being canceled", order=Order.summary(order))
     if not order.sent and OrderState.CANCELED in MOVES[order.status]:
         progress.move(session, order, OrderState.CANCELED, "Canceled before it was sent to the pharmacy")
     elif {OrderState.CANCELED, OrderState.CANCEL_REQUESTED} & MOVES[order.status]:
         _ask_pharmacy(session, order)
     else:
         raise Conflict("Order can no longer be canceled", "order_not_cancelable")
-    return accepted("Cancel request accepted", order=order.summary())
+    return accepted("Cancel request accepted", order=Order.summary(order))
 
 
 def _ask_pharmacy(session: Session, order: Order) -> None:
