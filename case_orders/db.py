@@ -100,7 +100,10 @@ class Database:
         # Queries of SQLite run in this process: a second thread would only wrangle with the first for the interpreter.
         threads = 1 if self.is_sqlite else _READERS
         self._reader = Reader(
-            self._read_engine, threads=threads, most_waiting=most_waiting, patience_seconds=patience_seconds
+            self._read_engine,
+            threads=threads,
+            most_waiting=most_waiting + threads,  # those that are read at once have waited too
+            patience_seconds=patience_seconds,
         )
 
     @property
