@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from sqlmodel import func, select
 from structlog.testing import capture_logs
 
-from case_orders import housekeeping, outbox, worker
+from case_orders import claims, housekeeping, outbox, worker
 from case_orders.db import Database, first_id, new_id, now
 from case_orders.housekeeping import keep_house
 from case_orders.settings import Settings
@@ -121,8 +121,8 @@ class Past:
 
     def claimed(self) -> list[str]:
         with self.database.transaction() as session:
-            limits = outbox.Limits(jobs=10, per_destination=10)
-            return [job.id for job in outbox.claim(session, limits, timedelta(minutes=2), {})]
+            limits = claims.Limits(jobs=10, per_destination=10)
+            return [job.id for job in claims.claim(session, limits, timedelta(minutes=2), {})]
 
     async def after_cleaning(self, **settings: int) -> dict[str, int]:
         """How many rows are left."""
@@ -228,7 +228,7 @@ async def test_a_lease_that_was_taken_while_the_clock_was_ahead_is_over(
     """Whoever has it commits nothing."""
     job_id = past.job(JobKind.SUBMIT_ORDER, timedelta())
     moment = now()
-    monkeypatch.setattr(outbox, "now", lambda: moment + timedelta(days=2))
+    monkeypatch.setattr(claims, "now", lambda: moment + timedelta(days=2))
     assert past.claimed() == [job_id]
     with past.database.transaction() as session:
         stale = session.get_one(Job, job_id)
