@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _write(told: str, sections: list[Section]) -> None:
-    name = f"{datetime.now(UTC):%Y-%m-%d-%H%M}"
+    name = f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(told)
     if any(section.plot for section in sections):
