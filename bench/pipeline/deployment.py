@@ -129,6 +129,8 @@ async def deployed(url: str, folder: Path, workers: int, life: str) -> AsyncIter
         port=port,
         public_url=f"http://127.0.0.1:{port}",
         outbound_allow=("127.0.0.0/8",),
+        # One pharmacy reports for what would be many.
+        rate_per_pharmacy="10000000/10 seconds",
     )
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
