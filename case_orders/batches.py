@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from case_orders.shared_session import Ask
+from case_orders.shared_session import Ask, SharedSession
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
@@ -51,18 +52,24 @@ class Batches:
         at_once: int,
         most_waiting: int,
         patience_seconds: float,
+        too_late: type[Exception],
     ) -> None:
+        """`too_late` is raised to whom patience ends."""
         self._run = run
         self._at_once = at_once
         self._most_waiting = most_waiting
         self._patience_seconds = patience_seconds
+        self._too_late = too_late
         self._waiting: deque[Pending] = deque()
         self._lanes: list[asyncio.Task[None]] = []
         self._most_lanes = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
-        """What `work` returns. Raises what it raises, `Busy` at once, or TimeoutError when patience ends."""
+        """What `work` returns. What it `asks` is looked up for the whole batch beforehand.
+
+        Raises what `work` raises, `Busy` at once if too much waits, or `too_late`.
+        """
         if len(self._waiting) >= self._most_waiting:
             raise Busy
         pending = Pending(work, asks, asyncio.get_running_loop().create_future())
@@ -70,8 +77,11 @@ class Batches:
         self._lanes = [lane for lane in self._lanes if not lane.done()]
         if len(self._lanes) < self._most_lanes:
             self._lanes.append(asyncio.create_task(self._run_until_empty()))
-        async with asyncio.timeout(self._patience_seconds):
-            result: T = await pending.outcome
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                result: T = await pending.outcome
+        except TimeoutError:
+            raise self._too_late from None
         return result
 
     async def _run_until_empty(self) -> None:
@@ -100,3 +110,28 @@ def _tell(pending: Pending, outcome: Outcome) -> None:
         pending.outcome.set_result(result)
     else:
         pending.outcome.set_exception(error)
+
+
+class Entangled(Exception):
+    """A piece of work failed whose changes cannot be told from those of the others."""
+
+
+def in_one_session(session: SharedSession, batch: Sequence[Pending]) -> list[Outcome]:
+    """Run a batch, one piece after the other. Raises `Entangled`, or what the database objects to."""
+    if len(batch) > 1:
+        session.foresee(ask for pending in batch for ask in pending.asks)
+    return [_in_turn(session, pending) for pending in batch]
+
+
+def _in_turn(session: SharedSession, pending: Pending) -> Outcome:
+    if not pending.is_awaited:
+        return None, None
+    with session.work():
+        try:
+            return pending.work(session), None
+        except DBAPIError:
+            raise
+        except Exception as failure:
+            if session.has_written:
+                raise Entangled from failure
+            return None, failure

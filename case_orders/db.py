@@ -19,8 +19,8 @@ from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
 from case_orders.batches import Busy, T, Work
-from case_orders.group_commit import Uncertain, Writer
-from case_orders.group_read import Reader
+from case_orders.group_commit import Uncertain, writer
+from case_orders.group_read import reader
 from case_orders.shared_session import Ask
 from case_orders.wakeups import Bell, Notifications, Pipes, ring_after_commits
 
@@ -96,10 +96,10 @@ class Database:
         self.engine, self._read_engine = _engines(url)
         self.bell = _bell(url)
         ring_after_commits(self.engine, self.bell)
-        self._writer = Writer(self.engine, most_waiting, patience_seconds)
+        self._writer = writer(self.engine, most_waiting=most_waiting, patience_seconds=patience_seconds)
         # Queries of SQLite run in this process: a second thread would only wrangle with the first for the interpreter.
         threads = 1 if self.is_sqlite else _READERS
-        self._reader = Reader(
+        self._reader = reader(
             self._read_engine,
             threads=threads,
             most_waiting=most_waiting + threads,  # those that are read at once have waited too

@@ -16,8 +16,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session
 
 from case_orders import shared_session
-from case_orders.batches import Batches, Outcome, Pending, T, Work
-from case_orders.shared_session import Ask, SharedSession
+from case_orders.batches import Batches, Outcome, Pending, in_one_session
+from case_orders.shared_session import SharedSession
 
 _AT_ONCE = 256
 
@@ -26,29 +26,18 @@ class Uncertain(Exception):
     """Whether the write happened is open: its commit failed, or nobody could wait for it any longer."""
 
 
-class Writer:
-    """Runs waiting writes in one transaction."""
-
-    def __init__(self, engine: Engine, most_waiting: int, patience_seconds: float) -> None:
-        shared_session.watch(engine)
-        self._batches = Batches(
-            partial(_commit_together, engine),
-            threads=1,
-            name="db-writer",
-            at_once=_AT_ONCE,
-            most_waiting=most_waiting,
-            patience_seconds=patience_seconds,
-        )
-
-    async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
-        """Run `work`. What it `asks` is looked up for the whole batch beforehand."""
-        try:
-            return await self._batches.run(work, asks)
-        except TimeoutError:
-            raise Uncertain from None
-
-    async def close(self) -> None:
-        await self._batches.close()
+def writer(engine: Engine, *, most_waiting: int, patience_seconds: float) -> Batches:
+    """Runs waiting writes in one transaction. Whoever waits in vain is told `Uncertain`."""
+    shared_session.watch(engine)
+    return Batches(
+        partial(_commit_together, engine),
+        threads=1,
+        name="db-writer",
+        at_once=_AT_ONCE,
+        most_waiting=most_waiting,
+        patience_seconds=patience_seconds,
+        too_late=Uncertain,
+    )
 
 
 def _commit_together(engine: Engine, batch: Sequence[Pending]) -> list[Outcome]:
@@ -113,32 +102,12 @@ def _committing(connection: Connection) -> Iterator[None]:
             raise Uncertain from failure
 
 
-class _Entangled(Exception):
-    """A write failed whose changes cannot be told from those of the others."""
-
-
 def _in_one_session(connection: Connection, batch: Sequence[Pending]) -> list[Outcome]:
-    """Run writes one after the other in one session. Raises `_Entangled`, or what the database objects to."""
+    """Run writes one after the other in one session. Raises `Entangled`, or what the database objects to."""
     with SharedSession(connection) as session:
-        if len(batch) > 1:
-            session.foresee(ask for pending in batch for ask in pending.asks)
-        outcomes = [_in_turn(session, pending) for pending in batch]
+        outcomes = in_one_session(session, batch)
         session.commit()
     return outcomes
-
-
-def _in_turn(session: SharedSession, pending: Pending) -> Outcome:
-    if not pending.is_awaited:
-        return None, None
-    with session.work():
-        try:
-            return pending.work(session), None
-        except DBAPIError:
-            raise
-        except Exception as failure:
-            if session.has_written:
-                raise _Entangled from failure
-            return None, failure
 
 
 def _in_savepoints(connection: Connection, batch: Sequence[Pending]) -> list[Outcome]:

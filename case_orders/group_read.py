@@ -8,35 +8,24 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from case_orders.batches import Batches, Busy, Outcome, Pending, T, Work
-from case_orders.shared_session import Ask, SharedSession
+from case_orders.batches import Batches, Busy, Outcome, Pending, in_one_session
+from case_orders.shared_session import SharedSession
 
 # Whoever reads much holds up those that share its batch.
 _AT_ONCE = 32
 
 
-class Reader:
-    """Runs waiting reads together, in so many threads; `engine` must not let them write."""
-
-    def __init__(self, engine: Engine, *, threads: int, most_waiting: int, patience_seconds: float) -> None:
-        self._batches = Batches(
-            partial(_read, engine),
-            threads=threads,
-            name="db-reader",
-            at_once=_AT_ONCE,
-            most_waiting=most_waiting,
-            patience_seconds=patience_seconds,
-        )
-
-    async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
-        """Run `work`. What it `asks` is looked up for the whole batch beforehand."""
-        try:
-            return await self._batches.run(work, asks)
-        except TimeoutError:
-            raise Busy from None
-
-    async def close(self) -> None:
-        await self._batches.close()
+def reader(engine: Engine, *, threads: int, most_waiting: int, patience_seconds: float) -> Batches:
+    """Runs waiting reads together, in so many threads; `engine` must not let them write. Too late is `Busy`."""
+    return Batches(
+        partial(_read, engine),
+        threads=threads,
+        name="db-reader",
+        at_once=_AT_ONCE,
+        most_waiting=most_waiting,
+        patience_seconds=patience_seconds,
+        too_late=Busy,
+    )
 
 
 def _read(engine: Engine, batch: Sequence[Pending]) -> list[Outcome]:
@@ -47,22 +36,9 @@ def _read(engine: Engine, batch: Sequence[Pending]) -> list[Outcome]:
 
 
 def _read_together(engine: Engine, batch: Sequence[Pending]) -> list[Outcome]:
-    """Raises what the database objects to."""
+    """Raises what `in_one_session` raises."""
     with engine.connect() as connection, SharedSession(connection) as session:
-        session.foresee(ask for pending in batch for ask in pending.asks)
-        return [_in_turn(session, pending) for pending in batch]
-
-
-def _in_turn(session: SharedSession, pending: Pending) -> Outcome:
-    if not pending.is_awaited:
-        return None, None
-    with session.work():
-        try:
-            return pending.work(session), None
-        except DBAPIError:
-            raise
-        except Exception as failure:
-            return None, failure
+        return in_one_session(session, batch)
 
 
 def _read_alone(engine: Engine, pending: Pending) -> Outcome:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from httpx2 import ASGITransport
+from sqlalchemy import Connection
 
 from case_orders import migrations
 from case_orders.app import create_app
 from case_orders.db import Database, new_id
 from case_orders.edge.exchange import ASGIApp
 from case_orders.settings import Settings
+from case_orders.shared_session import SharedSession
 from tests.support import keys
 from tests.support.contract_client import ContractClient
 from tests.support.postgres import ThrowawayPostgres
@@ -130,3 +132,17 @@ async def api(application: ASGIApp, us: Tenant) -> AsyncIterator[ContractClient]
     transport = ASGITransport(application)
     async with ContractClient(transport=transport, base_url="http://test/api/v1", headers=us.headers) as client:
         yield client
+
+
+@pytest.fixture
+def connection(database: Database, us: Tenant, them: Tenant) -> Iterator[Connection]:
+    """A transaction that is undone in the end, begun after the tenants were stored: SQLite has one at a time."""
+    with database.engine.connect() as connection:
+        connection.begin()
+        yield connection
+
+
+@pytest.fixture
+def session(connection: Connection) -> Iterator[SharedSession]:
+    with SharedSession(connection) as session:
+        yield session

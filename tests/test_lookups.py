@@ -1,49 +1,19 @@
 """Look-ups that are made beforehand for several pieces of work: each finds what it would find if it asked itself."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import pytest
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, update
 from sqlmodel import Session, col
 
 from case_orders.db import Database, new_id
 from case_orders.lookups import Lookup
 from case_orders.shared_session import SharedSession
 from models import Case, Drug, Event
+from tests.support.plans import statements
 from tests.support.world import PATIENT, Tenant
 
 CASES = Lookup(Case, "id", "organization_id")
 CASES_OF = Lookup(Case, "organization_id")
 DRUGS = Lookup(Drug, "organization_id", "code")
 NAMED = Lookup(Drug, "organization_id", "code", name="Lisinopril")
-
-
-@pytest.fixture
-def connection(database: Database, us: Tenant, them: Tenant) -> Iterator[Connection]:
-    """A transaction that is undone in the end, begun after the tenants were stored: SQLite has one at a time."""
-    with database.engine.connect() as connection:
-        connection.begin()
-        yield connection
-
-
-@pytest.fixture
-def session(connection: Connection) -> Iterator[SharedSession]:
-    with SharedSession(connection) as session:
-        yield session
-
-
-@contextmanager
-def statements(connection: Connection) -> Iterator[list[str]]:
-    """What is executed meanwhile."""
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        seen.append(statement)
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield seen
-    event.remove(connection, "before_cursor_execute", note)
 
 
 def raise_position(session: Session, case_id: str) -> None:

@@ -1,44 +1,15 @@
 """Work that shares a session: each piece sees what it would see alone, and what they add is written together."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from sqlalchemy import Connection, delete, event, update
+from sqlalchemy import Connection, delete, update
 from sqlmodel import col, func, select
 
-from case_orders.db import Database, new_id
+from case_orders.db import new_id
 from case_orders.shared_session import SharedSession
 from models import Case, Job, Organization
 from models.jobs import JobKind
+from tests.support.plans import statements
 from tests.support.world import PATIENT, Tenant
-
-
-@pytest.fixture
-def connection(database: Database, us: Tenant) -> Iterator[Connection]:
-    """A transaction that is undone in the end, begun after `us` was stored: SQLite has one at a time."""
-    with database.engine.connect() as connection:
-        connection.begin()
-        yield connection
-
-
-@pytest.fixture
-def session(connection: Connection) -> Iterator[SharedSession]:
-    with SharedSession(connection) as session:
-        yield session
-
-
-@contextmanager
-def inserts(connection: Connection) -> Iterator[list[str]]:
-    """The INSERT statements that are executed meanwhile."""
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.startswith("INSERT"):
-            seen.append(statement)
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield seen
 
 
 def job(us: Tenant, subject: str = "subject") -> Job:
@@ -52,7 +23,7 @@ def subjects(session: SharedSession, us: Tenant) -> list[str]:
 def test_rows_of_several_pieces_of_work_are_written_by_one_statement(
     session: SharedSession, connection: Connection, us: Tenant
 ) -> None:
-    with inserts(connection) as seen:
+    with statements(connection, "INSERT") as seen:
         for subject in "abc":
             with session.work():
                 session.add(job(us, subject))
@@ -80,7 +51,7 @@ def test_a_query_sees_what_earlier_work_added(session: SharedSession, us: Tenant
 def test_a_query_of_another_table_writes_nothing_yet(
     session: SharedSession, connection: Connection, us: Tenant
 ) -> None:
-    with inserts(connection) as seen, session.work():
+    with statements(connection, "INSERT") as seen, session.work():
         session.add(job(us))
         session.exec(select(Organization)).all()
     assert seen == []
@@ -98,7 +69,7 @@ def test_a_look_up_by_key_finds_what_earlier_work_added(session: SharedSession, 
 def test_a_look_up_by_key_writes_nothing_for_the_sake_of_other_rows(
     session: SharedSession, connection: Connection, us: Tenant
 ) -> None:
-    with inserts(connection) as seen, session.work():
+    with statements(connection, "INSERT") as seen, session.work():
         session.add(job(us))
         assert session.get(Job, new_id()) is None
     assert seen == []

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from sqlalchemy import event
 from sqlmodel import func, select
 
 from case_orders.db import Database, new_id
@@ -11,6 +10,7 @@ from models import Event, Job, Order, PrescriptionItem
 from tests.handlers.steps import place, placed, read
 from tests.support.contract_client import ContractClient
 from tests.support.orders import documented, placement
+from tests.support.plans import statements
 from tests.support.world import ADDRESS, Tenant
 
 
@@ -124,14 +124,7 @@ async def test_placements_that_wait_together_look_everything_up_together(
     api: ContractClient, us: Tenant, database: Database
 ) -> None:
     await place(api, us.case_id, documented())  # so that its key is known
-    queries = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.startswith("SELECT"):
-            queries.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    answers = await asyncio.gather(*(place(api, us.case_id, documented()) for _ in range(20)))
-    event.remove(database.engine, "before_cursor_execute", note)
+    with statements(database.engine, "SELECT") as queries:
+        answers = await asyncio.gather(*(place(api, us.case_id, documented()) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert len(queries) < 3 * 20, "each of seven look-ups was made for each order"

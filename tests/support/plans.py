@@ -34,6 +34,22 @@ def recording() -> Iterator[dict[str, Any]]:
         event.remove(Engine, "before_cursor_execute", record)
 
 
+@contextmanager
+def statements(connection: Connection | Engine, beginning: str = "") -> Iterator[list[str]]:
+    """What is executed on a connection meanwhile, each time, and begins so."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith(beginning):
+            seen.append(statement)
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+
+
 def scanned(connection: Connection, statement: str, parameters: Any) -> set[str]:
     """The growing tables of which the plan of a statement reads every row.
 
