@@ -17,6 +17,7 @@ from standardwebhooks import Webhook
 
 from case_orders.db import Database, new_id
 from case_orders.edge import contract
+from case_orders.key_use import KeyUse
 from case_orders.pharmacies.signing import sign_report
 from case_orders.signing_secrets import new_secret
 from tests.handlers.steps import ask, objects
@@ -31,6 +32,16 @@ PLACES = [
     if operation.needs_key
     for place in range(len(ids))
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_notes_of_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a minute a process writes down which keys were used: work of the clock, not of a request."""
+
+    async def write(_use: KeyUse) -> None:
+        pass
+
+    monkeypatch.setattr(KeyUse, "write", write)
 
 
 @contextmanager
