@@ -203,14 +203,9 @@ def the_audit_trail_is_whole(evidence: Evidence) -> Iterator[str]:
 
 
 def queues_drain(evidence: Evidence) -> Iterator[str]:
-    dead = [job.kind for job in evidence.jobs if job.state is JobState.DEAD]
-    waiting = [
-        f"{job.kind} ({job.last_error})"
-        for job in evidence.jobs
-        if job.state is JobState.WAITING and job.kind is not JobKind.FOLLOW_ORDER
-    ]
-    yield from (f"{kind} was buried" for kind in dead)
-    yield from (f"{kind} is still waiting" for kind in waiting[:5])
+    yield from (f"{job.kind} was buried" for job in evidence.jobs if job.state is JobState.DEAD)
+    waiting = [job for job in evidence.jobs if job.state is JobState.WAITING and job.kind is not JobKind.FOLLOW_ORDER]
+    yield from (f"still waiting: {_described(job)}" for job in waiting[:5])
     if unfinished := [order.status for order in evidence.orders.values() if order.status not in FINAL]:
         yield f"{len(unfinished)} orders have not come to an end: {', '.join(sorted(set(unfinished)))}"
     if unfetched := [document for document in evidence.documents if document.stored_at is None]:
@@ -221,6 +216,15 @@ def queues_drain(evidence: Evidence) -> Iterator[str]:
     ]
     if undelivered:
         yield f"{len(undelivered)} deliveries are not done"
+    promised = {job.subject for job in evidence.jobs if job.kind is JobKind.DELIVER_WEBHOOK}
+    if forgotten := [one for one in undelivered if one.id not in promised]:
+        yield f"{len(forgotten)} deliveries are not done and no job is about them"
+
+
+def _described(job: Job) -> str:
+    """When it would have been tried, for whoever looks for the reason that it was not."""
+    lease = "not leased" if job.leased_until is None else f"leased until {job.leased_until:%H:%M:%S}"
+    return f"{job.kind}, due {job.due_at:%d. %H:%M:%S}, {lease}, attempt {job.attempt}, last error: {job.last_error}"
 
 
 def the_database_is_sound(evidence: Evidence) -> Iterator[str]:
