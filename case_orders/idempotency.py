@@ -7,7 +7,7 @@ one's transaction and then finds its answer.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -65,7 +65,7 @@ class Repeatable:
                 key=self.key,
                 fingerprint=self.mark,
                 # As it goes over the wire, so that its times are written alike when it is given again.
-                answer=orjson.loads(to_json(asdict(answer))),
+                answer=orjson.loads(to_json(answer)),
             )
         )
         return answer

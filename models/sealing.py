@@ -4,6 +4,7 @@ The seal is bound to table, column and primary key, so that what is copied to an
 opened when somebody asks for a value, and made anew when one is assigned.
 """
 
+from functools import cache
 from typing import Any, ClassVar
 
 import orjson
@@ -39,6 +40,7 @@ class SealedTable(Row):
     sealed: bytes = Field(default=b"", sa_type=LargeBinary)
 
     sealed_fields: ClassVar[dict[str, FieldInfo]] = {}
+    _required: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -48,12 +50,14 @@ class SealedTable(Row):
         for name in cls.sealed_fields:
             del fields[name]
             setattr(cls, name, _Sealed(name))
+        cls._required = frozenset(name for name, field in cls.sealed_fields.items() if field.is_required())
         super().__pydantic_init_subclass__(**options)
 
     def __init__(self, **fields: Any) -> None:
-        values = {name: fields.pop(name, None) for name in self.sealed_fields}
+        values = {name: fields.pop(name) for name in self.sealed_fields.keys() & fields.keys()}
         super().__init__(**fields)
-        self.seal(values)
+        # As `Row` sets the columns of a new row: it has no history that SQLAlchemy would have to keep.
+        self.__dict__["sealed"] = self._seal(values)
 
     def opened(self) -> JSON:
         """The sealed values; not to be changed. Raises `keyring.SealBroken`."""
@@ -67,18 +71,29 @@ class SealedTable(Row):
 
     def seal(self, values: JSON) -> None:
         """Make these the sealed values; one that is None is left out."""
-        for name, field in self.sealed_fields.items():
-            if values.get(name) is None and field.is_required():
-                raise TypeError(f"{name} is required")
-        self.sealed = keyring.installed().seal(orjson.dumps(without_none(**values)), self._context())
-        self.__dict__["_opened"] = (self.sealed, values)
+        self.sealed = self._seal(values)
+
+    def _seal(self, values: JSON) -> bytes:
+        values = without_none(**values)
+        if not self._required <= values.keys():
+            raise TypeError(f"{', '.join(sorted(self._required - values.keys()))} is required")
+        sealed = keyring.installed().seal(orjson.dumps(values), self._context())
+        self.__dict__["_opened"] = (sealed, values)
+        return sealed
 
     def _context(self) -> str:
-        table = self.metadata.tables[str(self.__tablename__)]
-        key = [getattr(self, column.name) for column in table.primary_key]
+        table, names = _place(type(self))
+        key = [self.__dict__.get(name) for name in names]
         if None in key:
             raise TypeError("a row with sealed values needs its primary key from the start")
-        return context(table.name, *key)
+        return context(table, *key)
+
+
+@cache
+def _place(row: type[SealedTable]) -> tuple[str, list[str]]:
+    """The name of a table, and those of its primary key's columns."""
+    table = row.metadata.tables[str(row.__tablename__)]
+    return table.name, [column.name for column in table.primary_key]
 
 
 def context(table: str, *key: object) -> str:

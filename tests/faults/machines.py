@@ -37,7 +37,7 @@ async def disk_full(fleet: Fleet) -> int:
     finally:
         ballast.unlink()
     if server is not None:
-        await asyncio.to_thread(server.start_if_dead)
+        await asyncio.to_thread(server.recover)
     return fleet.ledger.unanswered["503"] - before
 
 

@@ -99,10 +99,12 @@ class ThrowawayPostgres:
                 raise RuntimeError(self._log.read_text())
             time.sleep(0.02)
 
-    def start_if_dead(self) -> None:
-        """Starts a server that has ended by itself."""
-        if self._postmaster.poll() is not None:
-            self.start()
+    def recover(self) -> None:
+        """Returns when a server that may be ending by itself takes connections again."""
+        while not self._accepts():
+            if self._postmaster.poll() is not None:
+                self.start()
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Stops the server in good order and ends its connections."""
