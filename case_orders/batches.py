@@ -22,15 +22,20 @@ class Busy(Exception):
 
 @dataclass(slots=True)
 class Pending:
-    """A piece of work, what it will look up, and who waits for it."""
+    """A piece of work, what it will look up, who wants to know when it begins, and who waits for it."""
 
     work: Work[Any]
     asks: Sequence[Ask]
+    begin: Callable[[], object]
     outcome: asyncio.Future[Any]
 
     @property
     def is_awaited(self) -> bool:
         return not self.outcome.cancelled()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 Outcome = tuple[Any, BaseException | None]
@@ -65,14 +70,16 @@ class Batches:
         self._most_lanes = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
-    async def run(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
+    async def run(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = _nothing) -> T:
         """What `work` returns. What it `asks` is looked up for the whole batch beforehand.
+
+        `begin` is called once, in the event loop, just before the transaction in which `work` runs.
 
         Raises what `work` raises, `Busy` at once if too much waits, or `too_late`.
         """
         if len(self._waiting) >= self._most_waiting:
             raise Busy
-        pending = Pending(work, asks, asyncio.get_running_loop().create_future())
+        pending = Pending(work, asks, begin, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
         self._lanes = [lane for lane in self._lanes if not lane.done()]
         if len(self._lanes) < self._most_lanes:
@@ -88,6 +95,8 @@ class Batches:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
+            for pending in batch:
+                pending.begin()
             try:
                 outcomes = await loop.run_in_executor(self._threads, self._run, batch)
             except Exception as failure:  # nobody may be left waiting

@@ -110,22 +110,23 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    async def write(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
+    async def write(self, work: Work[T], asks: Sequence[Ask] = (), **options: Any) -> T:
         """Run `work` in a transaction; what it did is durable when this returns.
 
         What it says that it `asks` of the database costs less, since writes that wait together ask together.
+        `options` are those of `Batches.run`.
         `work` may run again if the database made the first run fail, so it must have no other effects.
         Raises what `work` raises, `Busy`, `Uncertain`, or one of `UNAVAILABLE`.
         """
-        return await self._writer.run(work, asks)
+        return await self._writer.run(work, asks, **options)
 
-    async def read(self, work: Work[T], asks: Sequence[Ask] = ()) -> T:
+    async def read(self, work: Work[T], asks: Sequence[Ask] = (), **options: Any) -> T:
         """Run `work` on one state of the data, which it cannot change.
 
-        What it says that it `asks` costs less, as with `write`. Raises what `work` raises, `Busy`, or one of
-        `UNAVAILABLE`.
+        What it says that it `asks` costs less, and `options` are as with `write`. Raises what `work` raises, `Busy`, or
+        one of `UNAVAILABLE`.
         """
-        return await self._reader.run(work, asks)
+        return await self._reader.run(work, asks, **options)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

@@ -19,9 +19,10 @@ class _Question(Generic[A, B]):
 class Gathering(Generic[A, B]):
     """Makes one call of `act` for all that is asked before it begins. Nobody waits for a timer.
 
-    `act` gets a function that tells what is asked. It may be called from any thread, when the work begins, and once
-    more with the same result if the work has to begin anew. The answers come in the order of what is asked. If `act`
-    fails for several, it is called for each of them alone; but a failure of the kinds `final` is not tried again.
+    `act` gets a function that tells what is asked, to be called when the work begins: not later, since whoever asks
+    from then on relies on what may have happened since. Called again it tells the same. The answers come in the order
+    of what is asked. If `act` fails for several, it is called for each of them alone; but a failure of the kinds
+    `final` is not tried again.
     """
 
     def __init__(

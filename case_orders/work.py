@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from sqlmodel import Session
 
 from case_orders import audit, outbox
-from case_orders.batches import Work
 from case_orders.db import UNAVAILABLE, Busy, Database, Uncertain
 from case_orders.documents import DocumentStore
 from case_orders.gathering import Gathering
@@ -112,12 +111,13 @@ class Context:
         return answer
 
     def _gathering(
-        self, key: Callable[..., Any], door: Callable[[Work[Any]], Awaitable[Any]], act: Together[Any, Any]
+        self, key: Callable[..., Any], door: Callable[..., Awaitable[Any]], act: Together[Any, Any]
     ) -> Gathering[Any, Any]:
         if key not in self._gatherings:
 
             def together(begin: Callable[[], Sequence[Any]]) -> Awaitable[Sequence[Any]]:
-                return door(lambda session: act(session, asked) if (asked := begin()) else [])
+                # What is asked once the transaction is under way may be about what it does not see.
+                return door(lambda session: act(session, asked) if (asked := begin()) else [], begin=begin)
 
             self._gatherings[key] = Gathering(together, _AWAY)
         return self._gatherings[key]

@@ -1,6 +1,7 @@
 """Jobs that end together: by one call of what they did, and each with an outcome of its own."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -104,3 +105,28 @@ async def test_whoever_only_holds_its_job_is_answered_and_keeps_it(context: Cont
     assert isinstance(lost, LeaseLost)
     assert answers == ["two is there", "three is there"]
     assert left(context) == {job.id for job in jobs}
+
+
+async def test_a_reading_is_not_asked_for_what_was_written_after_the_state_that_it_sees(context: Context) -> None:
+    """It would say that what was written is not there."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def see_a_state(session: Session) -> None:
+        session.exec(select(Organization.id)).all()
+        begun.set()
+        may_end.wait()
+
+    early = asyncio.create_task(context.read_together(are_there, "early"))
+    together = asyncio.create_task(context.database.read(see_a_state))  # in one batch, and before it
+    await asyncio.to_thread(begun.wait)
+    await context.database.write(lambda session: session.add(Organization(name="late")))
+    late = asyncio.create_task(context.read_together(are_there, "late"))
+    await asyncio.sleep(0)
+    may_end.set()
+    assert [await early, await late] == [False, True]
+    await together
+
+
+def are_there(session: Session, names: Sequence[str]) -> list[bool]:
+    found = set(session.exec(select(Organization.name)))
+    return [name in found for name in names]

@@ -83,6 +83,14 @@ class ThrowawayPostgres:
 
     def start(self) -> None:
         """Starts the server and returns when it takes connections; RuntimeError with its log if it does not."""
+        self._launch()
+        self._wait_until_it_accepts(relaunch=False)
+
+    def recover(self) -> None:
+        """The same for a server that may be ending by itself just now, or has ended."""
+        self._wait_until_it_accepts(relaunch=True)
+
+    def _launch(self) -> None:
         command = [
             str(self._binaries / "postgres"),
             "-D",
@@ -93,17 +101,15 @@ class ThrowawayPostgres:
         command += [option for setting in self._settings for option in ("-c", setting)]
         with self._log.open("ab") as log:
             self._postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._process_options)
+
+    def _wait_until_it_accepts(self, *, relaunch: bool) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self._accepts():
-            if self._postmaster.poll() is not None or time.monotonic() > deadline:
+            has_ended = self._postmaster.poll() is not None
+            if (has_ended and not relaunch) or time.monotonic() > deadline:
                 raise RuntimeError(self._log.read_text())
-            time.sleep(0.02)
-
-    def recover(self) -> None:
-        """Returns when a server that may be ending by itself takes connections again."""
-        while not self._accepts():
-            if self._postmaster.poll() is not None:
-                self.start()
+            if has_ended:
+                self._launch()
             time.sleep(0.02)
 
     def stop(self) -> None:
