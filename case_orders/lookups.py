@@ -21,7 +21,7 @@ def asking(asks: Callable[..., Iterable[Ask]]) -> Callable[[Function], Function]
     """Say of a handler what it will look up: `asks` takes its arguments by their names, but for the session."""
 
     def say(handler: Function) -> Function:
-        handler.asks = asks  # type: ignore[attr-defined]
+        handler.asks = asks  # type: ignore[attr-defined]  # mypy knows no attributes of functions
         return handler
 
     return say

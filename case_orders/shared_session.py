@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
@@ -137,7 +137,7 @@ class SharedSession(Session):
             alike = list(group)
             if table in _PREPARE:
                 _PREPARE[table](connection, alike)
-            insertion = _insertion_of(alike[0])
+            insertion = _insertion_of(table)
             values = [{name: row.__dict__[name] for name in insertion.columns} for row in alike]
             connection.execute(insertion.statement, values)
 
@@ -171,7 +171,7 @@ class SharedSession(Session):
 
     def _note_added(self, row: SQLModel) -> None:
         table = _name(type(row))
-        self._added.setdefault(table, set()).add(tuple(row.__dict__[name] for name in _insertion_of(row).key))
+        self._added.setdefault(table, set()).add(tuple(row.__dict__[name] for name in _insertion_of(type(row)).key))
         for question, answers in self._foreseen[table].items():
             answers.pop(question.values_of(row), None)
         self._wrote = True
@@ -218,19 +218,16 @@ class _Insertion(NamedTuple):
     key: list[str]
 
 
-@lru_cache
-def _insertion(table: Table) -> _Insertion:
-    rank = SQLModel.metadata.sorted_tables.index(table)
-    columns, key = ([column.name for column in some] for some in (table.columns, table.primary_key))
-    return _Insertion(rank, insert(table), columns, key)
-
-
-def _insertion_of(row: SQLModel) -> _Insertion:
-    return _insertion(SQLModel.metadata.tables[_name(type(row))])
+@cache
+def _insertion_of(table: type[SQLModel]) -> _Insertion:
+    its: Table = SQLModel.metadata.tables[_name(table)]
+    rank = SQLModel.metadata.sorted_tables.index(its)
+    columns, key = ([column.name for column in some] for some in (its.columns, its.primary_key))
+    return _Insertion(rank, insert(its), columns, key)
 
 
 def _rank(row: SQLModel) -> int:
-    return _insertion_of(row).rank
+    return _insertion_of(type(row)).rank
 
 
 @lru_cache
