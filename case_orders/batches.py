@@ -96,7 +96,8 @@ class Batches:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
             for pending in batch:
-                pending.begin()
+                if pending.is_awaited:
+                    pending.begin()
             try:
                 outcomes = await loop.run_in_executor(self._threads, self._run, batch)
             except Exception as failure:  # nobody may be left waiting

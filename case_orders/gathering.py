@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, TypeVar
 
 A = TypeVar("A")
@@ -47,17 +48,16 @@ class Gathering(Generic[A, B]):
         return await question.answer
 
     async def _call(self) -> None:
-        asked: list[_Question[A, B]] = []
+        taken = cache(self._take)  # once, whatever happens
 
         def begin() -> Sequence[A]:
-            if not asked:
-                asked.extend(self._take())
-            return [question.argument for question in asked]
+            return [question.argument for question in taken()]
 
         try:
-            _answer(asked, await self._act(begin))
+            answers = await self._act(begin)
+            _answer(taken(), answers)
         except Exception as failure:
-            begin()  # it may have failed before
+            asked = taken()  # it may have failed before
             if len(asked) == 1 or isinstance(failure, self._final):
                 _fail(asked, failure)
             else:

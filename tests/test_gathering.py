@@ -97,3 +97,24 @@ async def test_a_failure_that_is_final_is_everybodys_and_the_call_is_not_made_ag
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [ValueError, ValueError]
     assert doubling.calls == [[1, -2]]
+
+
+async def test_a_call_that_was_given_up_takes_nobody_with_it() -> None:
+    begins: list[Callable[[], Sequence[int]]] = []
+
+    async def act(begin: Callable[[], Sequence[int]]) -> Sequence[int]:
+        begins.append(begin)
+        if len(begins) == 1:
+            raise TimeoutError
+        return [2 * number for number in begin()]
+
+    gathering = Gathering(act)
+    given_up = asyncio.create_task(gathering.ask(1))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task = asyncio.create_task(gathering.ask(2))
+    await asyncio.sleep(0)
+    assert begins[0]() == []
+    assert await task == 4
