@@ -23,7 +23,8 @@ from case_orders.outbound import OutboundError, Reply
 from case_orders.outbox import LeaseLost
 from case_orders.webhooks.signing import signed_headers
 from case_orders.work import Context
-from models import Attempt, Delivery, Document, Event, Job, Order, Webhook
+from models import Attempt, Delivery, Document, Event, Order, Webhook
+from models.jobs import Claimed
 from models.webhooks import DeliveryStatus
 
 SCHEDULE = [
@@ -75,7 +76,7 @@ class Outcome:
 class Sent:
     """A message that was sent: by which job, to whom, when, and how it ended."""
 
-    job: Job
+    job: Claimed
     webhook_id: str
     at: datetime
     outcome: Outcome
@@ -92,7 +93,7 @@ class Sent:
         }
 
 
-async def deliver_webhook(context: Context, job: Job) -> None:
+async def deliver_webhook(context: Context, job: Claimed) -> None:
     message = await context.read_together(_messages, job.subject)
     if message is None:  # the webhook is gone, or switched off
         await context.complete(job, lambda session: _abandon(session, job.subject))
@@ -191,7 +192,7 @@ def _retry_after(reply: Reply) -> timedelta | None:
     return min(timedelta(seconds=int(value)), LONGEST_RETRY_AFTER) if value.isdecimal() and len(value) < 10 else None
 
 
-def _record(session: Session, job: Job, sent_at: datetime, outcome: Outcome) -> None:
+def _record(session: Session, job: Claimed, sent_at: datetime, outcome: Outcome) -> None:
     """Store the attempt and what follows from it, together with the end of the job or its next due time."""
     pause = None if outcome.delivered or outcome.unwanted else _pause(job.attempt, outcome.retry_after)
     if outcome.sent or pause is None:
@@ -256,7 +257,7 @@ def _record_delivered(session: Session, sent: Sequence[Sent]) -> list[None]:
     return [None] * len(sent)
 
 
-def _end(session: Session, job: Job, outcome: Outcome, pause: timedelta | None) -> None:
+def _end(session: Session, job: Claimed, outcome: Outcome, pause: timedelta | None) -> None:
     if pause is None:
         outbox.finish(session, job)
     else:
@@ -295,6 +296,6 @@ def _abandon(session: Session, delivery_id: str) -> None:
         session.add(delivery)
 
 
-def fail_delivery(session: Session, job: Job, reason: str) -> None:
+def fail_delivery(session: Session, job: Claimed, reason: str) -> None:
     """The job was given up without an attempt that could be recorded."""
     _abandon(session, job.subject)
