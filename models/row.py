@@ -30,6 +30,10 @@ class Row(SQLModel):
             values[name] = default()
         values.update(fields)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As on any object: SQLAlchemy's attributes see it all the same. SQLModel's way there is ten times as long."""
+        object.__setattr__(self, name, value)
+
     def __getattr__(self, name: str) -> Any:
         """A row has nothing private or extra, where Pydantic would look, and SQLAlchemy asks each new one in vain."""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

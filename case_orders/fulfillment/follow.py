@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, func, select
 
 from case_orders import outbox, progress
@@ -33,6 +33,7 @@ async def apply_report(context: Context, job: Claimed) -> None:
     await context.complete_together(job, _apply, job.subject)
 
 
+_JUDGED = update(PharmacyReport).where(col(PharmacyReport.id) == bindparam("report")).values(outcome=bindparam("said"))
 _REPORTS = select(PharmacyReport).where(col(PharmacyReport.id).in_(bindparam("ids", expanding=True)))
 
 
@@ -42,9 +43,8 @@ def _apply(session: Session, settings: Settings, report_ids: Sequence[str]) -> N
     told = [came[report_id] for report_id in sorted(report_ids)]
     with held(session, settings, {report.order_id for report in told}) as orders:
         outcomes = reports.apply_all(session, [(orders[report.order_id], report.body) for report in told])
-    for report, outcome in zip(told, outcomes, strict=True):
-        report.outcome = outcome
-        session.add(report)
+    judged = [{"report": report.id, "said": outcome} for report, outcome in zip(told, outcomes, strict=True)]
+    session.connection().execute(_JUDGED, judged)
 
 
 @dataclass(frozen=True, slots=True)
