@@ -168,13 +168,15 @@ class Worker:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
-        for job in under_way.values():
-            try:
-                await self.database.write(partial(outbox.release, job=job))
-            except LeaseLost:
-                pass  # it had ended
-            except Exception as failure:
-                log.error("cannot give back job", job=job.id, error=describe(failure))
+        await asyncio.gather(*map(self._release, under_way.values()))
+
+    async def _release(self, job: Claimed) -> None:
+        try:
+            await self.database.write(partial(outbox.release, job=job))
+        except LeaseLost:
+            pass  # it had ended
+        except Exception as failure:
+            log.error("cannot give back job", job=job.id, error=describe(failure))
 
 
 @asynccontextmanager
