@@ -181,8 +181,10 @@ def _within(limits: Limits, jobs: Collection[Row[Any]], counts: Counter[Share], 
     """The first `room` of the jobs that keep within the limits; `counts` goes on counting."""
     taken: list[Row[Any]] = []
     for job in jobs:
+        if len(taken) == room:
+            break
         shares = limits.of(job)
-        if len(taken) < room and all(counts[share] < limit for share, limit in shares.items()):
+        if all(counts[share] < limit for share, limit in shares.items()):
             for share in shares:
                 counts[share] += 1
             taken.append(job)
