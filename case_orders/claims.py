@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, literal, update
-from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, select
+from sqlalchemy import Row, Select, bindparam, cast, func, literal, select, union_all, update
+from sqlmodel import Session, col
 
 from case_orders.db import now
 from models import Job
-from models.jobs import JobKind, JobState
+from models.jobs import Claimed, JobKind, JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Limits:
     jobs: int
     per_destination: int
 
-    def of(self, job: Job | Row[Any]) -> dict[Share, int]:
+    def of(self, job: Claimed | Row[Any]) -> dict[Share, int]:
         """The shares that a job belongs to, with the limit of each."""
         return _shares(self, job.kind, job.destination, job.organization_id)
 
@@ -72,8 +71,8 @@ _STRIDE = 100
 
 
 def claim(
-    session: Session, limits: Limits, lease: timedelta, rounds: Rounds, under_way: Collection[Job] = ()
-) -> list[Job]:
+    session: Session, limits: Limits, lease: timedelta, rounds: Rounds, under_way: Collection[Claimed] = ()
+) -> list[Claimed]:
     """Take due jobs, as many as there is room for beside `under_way`, which this worker has already.
 
     The oldest come first. Where those that may not be taken crowd the front of the queue, what is behind them is found
@@ -89,34 +88,42 @@ def claim(
     if len(oldest) < window or len(taken) == room:
         rounds.clear()
     else:
-        heads = {head for kind in JobKind for head in _heads(session, kind, moment, rounds)}
-        heads -= {job.id for job in taken}
+        heads = _heads(session, moment, rounds) - {job.id for job in taken}
         taken += _within(limits, _still_due(session, heads, moment), counts, room - len(taken))
     if not any(destination is not None for destination in rounds.values()):
         rounds.clear()
     return _lease(session, taken, moment + lease)
 
 
-def _lease(session: Session, rows: Collection[Row[Any]], end: datetime) -> list[Job]:
+def _lease(session: Session, rows: Collection[Row[Any]], end: datetime) -> list[Claimed]:
     if rows:
         session.connection().execute(_LEASE, {"ids": [row.id for row in rows], "end": end})
-    changed = {"due_at": end, "leased_until": end}
-    return [Job(**{**row._mapping, **changed, "attempt": row.attempt + 1}) for row in rows]
+    return [
+        Claimed(
+            id=row.id,
+            organization_id=row.organization_id,
+            kind=row.kind,
+            subject=row.subject,
+            destination=row.destination,
+            attempt=row.attempt + 1,
+            leased_until=end,
+            last_error=row.last_error,
+        )
+        for row in rows
+    ]
 
 
-# Jobs are read as plain rows here: most are only looked at, and a session would keep book of each.
-_COLUMNS = tuple(Job.metadata.tables["jobs"].columns)
+# Most jobs are only looked at: they are read as plain rows, and no more of each than is asked for.
+_JOBS = Job.metadata.tables["jobs"].columns
+_SEEN = ("id", "organization_id", "kind", "subject", "destination", "attempt", "last_error", "state", "due_at")
+_LOOK = select(*(_JOBS[name] for name in _SEEN)).with_for_update(skip_locked=True)
 _OLDEST = (
-    select_columns(*_COLUMNS)
-    .where(col(Job.state) == JobState.WAITING, col(Job.due_at) <= bindparam("moment"))
+    _LOOK.where(col(Job.state) == JobState.WAITING, col(Job.due_at) <= bindparam("moment"))
     .order_by(col(Job.due_at))
     .limit(bindparam("count"))
-    .with_for_update(skip_locked=True)
 )
 # By id alone: told more, SQLite would rather read all that are due.
-_BY_ID = (
-    select_columns(*_COLUMNS).where(col(Job.id).in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
-)
+_BY_ID = _LOOK.where(col(Job.id).in_(bindparam("ids", expanding=True)))
 _LEASE = (
     update(Job)
     .where(col(Job.id).in_(bindparam("ids", expanding=True)))
@@ -130,46 +137,54 @@ def _oldest(session: Session, moment: datetime, count: int) -> Sequence[Row[Any]
 
 def _still_due(session: Session, job_ids: Collection[str], moment: datetime) -> list[Row[Any]]:
     """Those of these jobs that no other worker took meanwhile, oldest first."""
+    if not job_ids:
+        return []
     rows = session.connection().execute(_BY_ID, {"ids": list(job_ids)})
     due = [row for row in rows if row.state is JobState.WAITING and row.due_at <= moment]
     return sorted(due, key=lambda row: row.due_at)
 
 
-def _heads(session: Session, kind: JobKind, moment: datetime, rounds: Rounds) -> list[str]:
-    """The oldest due job of each destination on the next stride of the round."""
-    begin = rounds.get(kind, "")
-    if begin is None:
-        return []
-    values = {"kind": kind, "begin": begin, "moment": moment}
-    rows = session.execute(_stride(_STRIDE), values).all()
-    rounds[kind] = rows[-1][0]
-    return [job_id for _, job_id in rows if job_id is not None]
+def _heads(session: Session, moment: datetime, rounds: Rounds) -> set[str]:
+    """The oldest due job of each destination on the next stride of each kind's round."""
+    begins = {kind.value: rounds.get(kind, "") for kind in JobKind}
+    heads = session.connection().execute(_stride(_STRIDE), {**begins, "moment": moment}).all()
+    rounds.update({kind: destination for kind, destination, _ in heads})
+    return {job_id for _, _, job_id in heads if job_id is not None}
 
 
 @cache
-def _stride(steps: int) -> Select[tuple[str | None, str | None]]:
-    """From the destination `:begin` on, by skipping from one to the next, each with its oldest job due at `:moment`.
+def _stride(steps: int) -> Select[Any]:
+    """Of each kind from the destination that is given under its name, by skipping from one to the next.
 
-    After the last destination comes None.
+    With each comes its oldest job due at `:moment`. After a kind's last destination comes None, as from None on.
     """
-    waiting = (Job.state == JobState.WAITING, Job.kind == bindparam("kind"))
-    following = select(func.min(Job.destination)).where(*waiting)
-    begin = following.where(col(Job.destination) >= bindparam("begin")).scalar_subquery()
-    stride = select(begin.label("destination"), literal(1).label("step")).cte(recursive=True)
-    beyond = following.where(col(Job.destination) > stride.c.destination).scalar_subquery()
-    on = select(beyond, stride.c.step + 1).where(stride.c.destination.is_not(None), stride.c.step < steps)
-    stride = stride.union_all(on)
-    due = col(Job.due_at) <= bindparam("moment")
-    head = select(Job.id).where(*waiting, Job.destination == stride.c.destination, due)
-    return select(stride.c.destination, head.order_by(col(Job.due_at)).limit(1).scalar_subquery())
+    kind, destination, due_at = _JOBS.kind, _JOBS.destination, _JOBS.due_at
+    is_waiting = _JOBS.state == JobState.WAITING
+    kinds = union_all(
+        *(
+            select(cast(each, kind.type).label("kind"), bindparam(each.value, type_=destination.type).label("begin"))
+            for each in JobKind
+        )
+    ).cte("kinds")
+    following = select(func.min(destination)).where(is_waiting)
+    begin = following.where(kind == kinds.c.kind, destination >= kinds.c.begin).scalar_subquery()
+    stride = select(kinds.c.kind, begin.label("destination"), literal(1).label("step")).cte("stride", recursive=True)
+    beyond = following.where(kind == stride.c.kind, destination > stride.c.destination).scalar_subquery()
+    on = select(stride.c.kind, beyond, stride.c.step + 1)
+    stride = stride.union_all(on.where(stride.c.destination.is_not(None), stride.c.step < steps))
+    due = select(_JOBS.id).where(is_waiting, kind == stride.c.kind, destination == stride.c.destination)
+    oldest = due.where(due_at <= bindparam("moment")).order_by(due_at).limit(1).scalar_subquery()
+    return select(stride.c.kind, stride.c.destination, oldest).order_by(stride.c.step)
 
 
 def _within(limits: Limits, jobs: Collection[Row[Any]], counts: Counter[Share], room: int) -> list[Row[Any]]:
     """The first `room` of the jobs that keep within the limits; `counts` goes on counting."""
     taken: list[Row[Any]] = []
     for job in jobs:
+        if len(taken) == room:
+            break
         shares = limits.of(job)
-        if len(taken) < room and all(counts[share] < limit for share, limit in shares.items()):
+        if all(counts[share] < limit for share, limit in shares.items()):
             for share in shares:
                 counts[share] += 1
             taken.append(job)

@@ -7,15 +7,16 @@ ran out commits nothing.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, func, tuple_, update
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
 from case_orders.wakeups import jobs_promised
 from models import Job
-from models.jobs import JobKind, JobState
+from models.jobs import Claimed, JobKind, JobState
 
 
 class LeaseLost(Exception):
@@ -45,11 +46,12 @@ def _promise(session: Session, job: Job) -> None:
         jobs_promised(session.connection())
 
 
+_JOBS = Job.metadata.tables["jobs"].columns
 _IDLE = (
-    select(Job)
+    select_columns(_JOBS.id, _JOBS.subject, _JOBS.state)
     .where(
         col(Job.subject).in_(bindparam("subjects", expanding=True)),
-        Job.kind == bindparam("kind"),
+        _JOBS.kind == bindparam("kind"),
         col(Job.leased_until).is_(None),
     )
     .order_by(col(Job.id))
@@ -57,17 +59,26 @@ _IDLE = (
 )
 
 
-def to_come(session: Session, kind: JobKind, subjects: Collection[str]) -> dict[str, Job]:
-    """The jobs of a kind about these subjects that are still to come, or were given up; held by this transaction.
+class ToCome(NamedTuple):
+    """About which subjects a job of some kind is still to come, and the ids of those that were given up, by subject."""
+
+    waiting: set[str]
+    dead: dict[str, str]
+
+
+def to_come(session: Session, kind: JobKind, subjects: Collection[str]) -> ToCome:
+    """The jobs of a kind about these subjects; held by this transaction.
 
     One under way does not count: it may have looked before what is promised now was there.
     """
-    jobs = session.exec(_IDLE, params={"kind": kind, "subjects": list(subjects)})
-    # Of several about a subject the last one counts: one that waits, before one that was given up.
-    return {job.subject: job for job in sorted(jobs, key=lambda job: job.state is JobState.WAITING)}
+    jobs = session.execute(_IDLE, {"kind": kind, "subjects": list(subjects)}).all()
+    return ToCome(
+        {job.subject for job in jobs if job.state is JobState.WAITING},
+        {job.subject: job.id for job in jobs if job.state is JobState.DEAD},
+    )
 
 
-def ensure(session: Session, jobs: Sequence[Job], known: dict[str, Job] | None = None) -> None:
+def ensure(session: Session, jobs: Sequence[Job], known: ToCome | None = None) -> None:
     """Promise these jobs of one kind, but for those about whose subject one is still to come.
 
     One that was given up lives again. `known` are those to come, if they were looked up before.
@@ -77,11 +88,13 @@ def ensure(session: Session, jobs: Sequence[Job], known: dict[str, Job] | None =
     if known is None:
         known = to_come(session, jobs[0].kind, [job.subject for job in jobs])
     for job in jobs:
-        other = known.setdefault(job.subject, job)
-        if other is job:
+        if job.subject in known.waiting:
+            continue
+        if job.subject in known.dead:
+            replay(session, session.get_one(Job, known.dead[job.subject]))
+        else:
             _promise(session, job)
-        elif other.state is JobState.DEAD:
-            replay(session, other)
+        known.waiting.add(job.subject)
 
 
 # A stored job is an attempt's while these three are the same. The attempt alone does not tell: one that was put off
@@ -96,43 +109,43 @@ _HOLD = select(Job.id).where(_HELD).order_by(col(Job.id)).with_for_update()
 _FINISH = delete(Job).where(_HELD).returning(col(Job.id))
 
 
-def hold_all(session: Session, jobs: Collection[Job]) -> set[str]:
+def hold_all(session: Session, jobs: Collection[Claimed]) -> set[str]:
     """The ids of those jobs that are still their attempt's; they are held until the transaction ends."""
     return set(session.connection().execute(_HOLD, _attempts(jobs)).scalars())
 
 
-def finish_all(session: Session, jobs: Collection[Job]) -> set[str]:
+def finish_all(session: Session, jobs: Collection[Claimed]) -> set[str]:
     """The ids of those jobs that were still their attempt's; they are done now."""
     return set(session.connection().execute(_FINISH, _attempts(jobs)).scalars())
 
 
-def _attempts(jobs: Collection[Job]) -> dict[str, Any]:
+def _attempts(jobs: Collection[Claimed]) -> dict[str, Any]:
     return {"ids": [job.id for job in jobs], "attempts": [(job.id, job.attempt, job.leased_until) for job in jobs]}
 
 
-def finish(session: Session, job: Job) -> None:
+def finish(session: Session, job: Claimed) -> None:
     """The job is done. Raises `LeaseLost` if it is no longer this attempt's."""
     if not finish_all(session, [job]):
         raise LeaseLost
 
 
-def retry(session: Session, job: Job, error: str, delay: timedelta) -> None:
+def retry(session: Session, job: Claimed, error: str, delay: timedelta) -> None:
     """Try the job again after `delay`."""
     _release(session, job, due_at=now() + delay, last_error=error[:500])
 
 
-def release(session: Session, job: Job) -> None:
+def release(session: Session, job: Claimed) -> None:
     """Give a job back untouched: it is due at once, and this attempt does not count."""
     _release(session, job, due_at=now(), attempt=job.attempt - 1)
     jobs_promised(session.connection())
 
 
-def bury(session: Session, job: Job, error: str) -> None:
+def bury(session: Session, job: Claimed, error: str) -> None:
     """Give the job up; it stays for an operator to look at and to replay."""
     _release(session, job, state=JobState.DEAD, last_error=error[:500])
 
 
-def _release(session: Session, job: Job, **values: object) -> None:
+def _release(session: Session, job: Claimed, **values: object) -> None:
     change = update(Job).where(_HELD).values(leased_until=None, **values)
     if session.connection().execute(change, _attempts([job])).rowcount != 1:
         raise LeaseLost

@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins, separated by commas, whose pages may call the API from a browser."""
 
-    worker_concurrency: int = Field(default=64, ge=1)
-    """How many jobs a worker has under way at once."""
+    worker_concurrency: int = Field(default=128, ge=1)
+    """How many jobs a worker has under way at once. The more begin and end together, the less each of them costs."""
     worker_per_destination: int = Field(default=8, ge=1)
     """How many of them go to one pharmacy or one webhook host."""
     worker_poll_seconds: float = Field(default=1, gt=0)

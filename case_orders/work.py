@@ -19,7 +19,7 @@ from case_orders.links import Links
 from case_orders.outbound import Outbound
 from case_orders.outbox import LeaseLost
 from case_orders.settings import Settings
-from models import Job
+from models.jobs import Claimed
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,7 +60,7 @@ class Context:
     links: Links
     _gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = field(default_factory=dict)
 
-    async def complete(self, job: Job, act: Callable[[Session], Any] = lambda session: None) -> None:
+    async def complete(self, job: Claimed, act: Callable[[Session], Any] = lambda session: None) -> None:
         """Run `act`, if there is anything to do, and end the job: both or neither.
 
         Raises `LeaseLost` if another worker has the job by now.
@@ -73,10 +73,10 @@ class Context:
 
         await self.database.write(both)
 
-    async def complete_together(self, job: Job, act: Ending[A], subject: A) -> None:
+    async def complete_together(self, job: Claimed, act: Ending[A], subject: A) -> None:
         """The same for a module's function `act`: jobs that end by it at the same time are ended by one call of it."""
 
-        def both(session: Session, ended: Sequence[tuple[Job, A]]) -> list[bool]:
+        def both(session: Session, ended: Sequence[tuple[Claimed, A]]) -> list[bool]:
             held = outbox.finish_all(session, [job for job, _ in ended])
             act(session, self.settings, [subject for job, subject in ended if job.id in held])
             for job, _ in ended:
@@ -87,10 +87,10 @@ class Context:
         if not await self._gathering(act, self.database.write, both).ask((job, subject)):
             raise LeaseLost
 
-    async def hold_together(self, job: Job, act: Beginning[A, B], subject: A) -> B:
+    async def hold_together(self, job: Claimed, act: Beginning[A, B], subject: A) -> B:
         """What `act` answers for `subject`, as above, without the end of the job."""
 
-        def checked(session: Session, begun: Sequence[tuple[Job, A]]) -> list[B | LeaseLost]:
+        def checked(session: Session, begun: Sequence[tuple[Claimed, A]]) -> list[B | LeaseLost]:
             held = outbox.hold_all(session, [job for job, _ in begun])
             answers = iter(act(session, self.settings, [subject for job, subject in begun if job.id in held]))
             return [next(answers) if job.id in held else LeaseLost() for job, _ in begun]

@@ -22,8 +22,7 @@ from case_orders.outbox import LeaseLost
 from case_orders.settings import Settings
 from case_orders.webhooks import delivery
 from case_orders.work import Again, Context, GiveUp
-from models import Job
-from models.jobs import JobKind
+from models.jobs import Claimed, JobKind
 
 log = structlog.get_logger("case_orders.worker")
 
@@ -32,7 +31,7 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 _JITTER = 0.25
 
 
-def _nothing(session: Session, job: Job, reason: str) -> None:
+def _nothing(session: Session, job: Claimed, reason: str) -> None:
     """The dead job itself says all there is to say."""
 
 
@@ -43,10 +42,10 @@ class Kind:
     Between two attempts lies `longest_pause` at most, beside what the settings say.
     """
 
-    run: Callable[[Context, Job], Awaitable[None]]
+    run: Callable[[Context, Claimed], Awaitable[None]]
     seconds: float
     attempts: int
-    on_dead: Callable[[Session, Job, str], None] = _nothing
+    on_dead: Callable[[Session, Claimed, str], None] = _nothing
     longest_pause: timedelta = _LONGEST_PAUSE * (1 + _JITTER)
 
 
@@ -76,7 +75,7 @@ class Worker:
         self.context = context
         self.database = context.database
         self.settings = context.settings
-        self._running: dict[asyncio.Task[None], Job] = {}
+        self._running: dict[asyncio.Task[None], Claimed] = {}
         self._rounds: claims.Rounds = {}
         self._news = asyncio.Event()
 
@@ -125,7 +124,7 @@ class Worker:
             async with asyncio.timeout(self.settings.worker_poll_seconds):
                 await self._news.wait()
 
-    async def _attempt(self, job: Job) -> None:
+    async def _attempt(self, job: Claimed) -> None:
         kind = KINDS[job.kind]
         if job.attempt > kind.attempts:  # its worker died each time: it must not go on forever
             await self._end(job, kind, GiveUp(job.last_error or "the worker died while it ran"))
@@ -144,7 +143,7 @@ class Worker:
             log.error("job failed", job=job.id, kind=job.kind, attempt=job.attempt, error=describe(failure))
             await self._end(job, kind, Again(f"failed: {describe(failure)}"))
 
-    async def _end(self, job: Job, kind: Kind, verdict: Again | GiveUp) -> None:
+    async def _end(self, job: Claimed, kind: Kind, verdict: Again | GiveUp) -> None:
         """Put the job off, or bury it, with what that means for what it was about."""
 
         def act(session: Session) -> None:
@@ -169,13 +168,15 @@ class Worker:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
-        for job in under_way.values():
-            try:
-                await self.database.write(partial(outbox.release, job=job))
-            except LeaseLost:
-                pass  # it had ended
-            except Exception as failure:
-                log.error("cannot give back job", job=job.id, error=describe(failure))
+        await asyncio.gather(*map(self._release, under_way.values()))
+
+    async def _release(self, job: Claimed) -> None:
+        try:
+            await self.database.write(partial(outbox.release, job=job))
+        except LeaseLost:
+            pass  # it had ended
+        except Exception as failure:
+            log.error("cannot give back job", job=job.id, error=describe(failure))
 
 
 @asynccontextmanager

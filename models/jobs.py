@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from sqlalchemy import Index
 from sqlmodel import Field
@@ -64,3 +65,16 @@ class Job(Row, table=True):
     attempt: int = 0
     last_error: str | None = Field(default=None, max_length=500)
     created_at: datetime = columns.moment()
+
+
+class Claimed(NamedTuple):
+    """A job as a worker has it: its `attempt`, under a lease that ends at `leased_until`."""
+
+    id: str
+    organization_id: str
+    kind: JobKind
+    subject: str
+    destination: str
+    attempt: int
+    leased_until: datetime
+    last_error: str | None

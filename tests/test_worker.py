@@ -18,8 +18,8 @@ from case_orders.documents.store import READ_SECONDS, WRITE_SECONDS
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
-from case_orders.webhooks.delivery import ANSWER_WITHIN_SECONDS
 from case_orders.webhooks.events import test_event as announce_test
+from case_orders.webhooks.sending import ANSWER_WITHIN_SECONDS
 from case_orders.work import Again, Context, GiveUp
 from case_orders.worker import Kind, open_worker
 from models import Attempt, Job, Organization, Webhook

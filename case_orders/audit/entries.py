@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from case_orders.db import now
-from models import Job
 from models.audit import NO_ORGANIZATION
-from models.jobs import SUBJECTS
+from models.jobs import SUBJECTS, Claimed
 
 SYSTEM = "system"
 """Who acts when a worker does."""
@@ -32,6 +31,6 @@ class Entry:
     at: datetime = field(default_factory=now)
 
 
-def of_job(job: Job, outcome: str) -> Entry:
+def of_job(job: Claimed, outcome: str) -> Entry:
     """What a worker did for an organization."""
     return Entry(SYSTEM, job.kind.value, outcome, job.organization_id, {SUBJECTS[job.kind]: job.subject})

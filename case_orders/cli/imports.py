@@ -4,6 +4,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# How many new objects there are before it looks for those that only lead to each other. Nearly all that a batch of
+# requests or jobs makes is gone by itself before that.
+_YOUNG = 10_000
+
 
 @contextmanager
 def importing() -> Iterator[None]:
@@ -13,4 +17,5 @@ def importing() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(_YOUNG)
         gc.enable()

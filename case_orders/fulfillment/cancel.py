@@ -8,13 +8,14 @@ from case_orders.fulfillment import follow, reports, submit
 from case_orders.fulfillment.connection import connect, verdict
 from case_orders.pharmacies.protocol import CancellationAnswer, Denied, Granted, NotKnown, PharmacyError, Undecided
 from case_orders.work import Again, Context
-from models import Job, Order, Pharmacy
+from models import Order, Pharmacy
+from models.jobs import Claimed
 from models.order_states import OrderState
 
 log = structlog.get_logger("case_orders.fulfillment")
 
 
-async def cancel_order(context: Context, job: Job) -> None:
+async def cancel_order(context: Context, job: Claimed) -> None:
     """Ask the pharmacy. An order whose submission is not over is asked about by a job that its end promises."""
     order, pharmacy = await context.database.read(lambda session: _look(session, job))
     if not order.cancel_requested or order.status is OrderState.PROCESSING:
@@ -49,7 +50,7 @@ def _decision(answer: CancellationAnswer) -> JSON | None:
             return None
 
 
-def _look(session: Session, job: Job) -> tuple[Order, Pharmacy]:
+def _look(session: Session, job: Claimed) -> tuple[Order, Pharmacy]:
     order = session.get_one(Order, job.subject)
     return order, session.get_one(Pharmacy, order.pharmacy_id)
 

@@ -15,8 +15,8 @@ from case_orders.fulfillment.connection import connect
 from case_orders.settings import Settings
 from case_orders.webhooks.events import EventType, announce
 from case_orders.work import Again, Context, GiveUp
-from models import Document, Job, Order, Pharmacy
-from models.jobs import JobKind
+from models import Document, Order, Pharmacy
+from models.jobs import Claimed, JobKind
 from models.orders import DocumentStatus
 
 log = structlog.get_logger("case_orders.fulfillment")
@@ -64,7 +64,7 @@ def _named(order: Order, document: JSON) -> Document:
     )
 
 
-async def fetch_document(context: Context, job: Job) -> None:
+async def fetch_document(context: Context, job: Claimed) -> None:
     document, pharmacy = await context.read_together(_look, job.subject)
     if document.stored_at is not None:
         await context.complete(job)
@@ -152,7 +152,7 @@ def _summarize(session: Session, order: Order, documents: Collection[Document]) 
         session.add(order)
 
 
-def fail_document(session: Session, job: Job, reason: str) -> None:
+def fail_document(session: Session, job: Claimed, reason: str) -> None:
     """The job was given up: the document is missing until the pharmacy names it anew or an operator replays the job."""
     order = progress.lock(session, session.get_one(Document, job.subject).order_id)
     documents = _of_orders(session, [order.id])[order.id]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, func, select
 
 from case_orders import outbox, progress
@@ -18,7 +18,7 @@ from case_orders.pharmacies.protocol import PharmacyError
 from case_orders.settings import Settings
 from case_orders.work import Context
 from models import Job, Order, Pharmacy, PharmacyReport
-from models.jobs import JobKind
+from models.jobs import Claimed, JobKind
 from models.order_states import FINAL, OrderState
 from models.orders import DocumentStatus
 
@@ -29,10 +29,11 @@ DOCUMENTS_AWAITED_FOR = timedelta(days=7)
 LONGEST_PAUSE = timedelta(days=1)
 
 
-async def apply_report(context: Context, job: Job) -> None:
+async def apply_report(context: Context, job: Claimed) -> None:
     await context.complete_together(job, _apply, job.subject)
 
 
+_JUDGED = update(PharmacyReport).where(col(PharmacyReport.id) == bindparam("report")).values(outcome=bindparam("said"))
 _REPORTS = select(PharmacyReport).where(col(PharmacyReport.id).in_(bindparam("ids", expanding=True)))
 
 
@@ -42,9 +43,8 @@ def _apply(session: Session, settings: Settings, report_ids: Sequence[str]) -> N
     told = [came[report_id] for report_id in sorted(report_ids)]
     with held(session, settings, {report.order_id for report in told}) as orders:
         outcomes = reports.apply_all(session, [(orders[report.order_id], report.body) for report in told])
-    for report, outcome in zip(told, outcomes, strict=True):
-        report.outcome = outcome
-        session.add(report)
+    judged = [{"report": report.id, "said": outcome} for report, outcome in zip(told, outcomes, strict=True)]
+    session.connection().execute(_JUDGED, judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Followed:
     heard_at: datetime | None
 
 
-async def follow_order(context: Context, job: Job) -> None:
+async def follow_order(context: Context, job: Claimed) -> None:
     """A question without an answer is asked again at the usual pace: an order is followed for as long as it is open."""
     subject = await context.read_together(_look, job.subject)
     silent = subject.heard_at is None or now() - subject.heard_at > timedelta(seconds=context.settings.follow_seconds)
@@ -110,7 +110,8 @@ def held(session: Session, settings: Settings, order_ids: Collection[str]) -> It
     # Looked up before anything is added: the session would have to write that first.
     questions = outbox.to_come(session, JobKind.FOLLOW_ORDER, order_ids)
     yield orders
-    outbox.ensure(session, [_question(order, settings) for order in orders.values() if _is_open(order)], questions)
+    open_ones = [order for order in orders.values() if _is_open(order) and order.id not in questions.waiting]
+    outbox.ensure(session, [_question(order, settings) for order in open_ones], questions)
 
 
 def _question(order: Order, settings: Settings) -> Job:

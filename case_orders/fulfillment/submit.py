@@ -17,8 +17,8 @@ from case_orders.fulfillment.connection import connect, pharmacies, verdict
 from case_orders.pharmacies.protocol import Accepted, PharmacyError, Refused, callback_url
 from case_orders.settings import Settings
 from case_orders.work import Again, Context
-from models import Job, Order, Pharmacy, PrescriptionItem
-from models.jobs import JobKind
+from models import Order, Pharmacy, PrescriptionItem
+from models.jobs import Claimed, JobKind
 from models.order_states import FINAL, OrderState
 
 # How long a pharmacy may still be at work on a submission that it has not answered, from the beginning of the attempt.
@@ -51,7 +51,7 @@ def require_silence(sent_at: datetime | None) -> None:
         raise Again("the pharmacy may still be taking the order", left)
 
 
-async def submit_order(context: Context, job: Job) -> None:
+async def submit_order(context: Context, job: Claimed) -> None:
     submission = await context.hold_together(job, _begin, job.subject)
     if submission is None:  # canceled meanwhile, or the pharmacy reported it before it answered
         await context.complete_together(job, _leave, job.subject)
@@ -160,7 +160,7 @@ def _record_one(session: Session, order: Order, answer: Accepted | Refused | Non
         reports.apply(session, order, known)
 
 
-def fail_order(session: Session, job: Job, reason: str) -> None:
+def fail_order(session: Session, job: Claimed, reason: str) -> None:
     """The job was given up: the order has failed until an operator replays it."""
     order = progress.lock(session, job.subject)
     if order.status is OrderState.PROCESSING:

@@ -6,6 +6,7 @@ import errno
 import re
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 
@@ -80,6 +81,8 @@ class AddressGuard:
 
     def __init__(self, allow: Sequence[str] = ()) -> None:
         self._allowed = tuple(ip_network(network) for network in allow)
+        # The form of a URL says the same each time, and most calls go to few.
+        self.check_url = lru_cache(maxsize=1000)(self._check_url)
 
     def open_socket(self, info: AddrInfoType) -> socket.socket:
         """A socket for a judged address, as aiohttp's `socket_factory`; raises AddressNotPublic."""
@@ -88,7 +91,7 @@ class AddressGuard:
             raise AddressNotPublic
         return socket.socket(family, kind, protocol)
 
-    def check_url(self, url: str) -> None:
+    def _check_url(self, url: str) -> None:
         """Raises Blocked unless `url` has the form of one that may be called. Resolves no name.
 
         What goes out is health data, so all but an address of an allowed network is called over https: what a name

@@ -26,6 +26,7 @@ from case_orders.outbound.names import Resolver
 
 # `request` puts its own clock on the whole call.
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+_WHOLE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Outbound:
         max_bytes: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
         # As a file the body goes out in pieces; whole, a document of megabytes would hold up the event loop.
-        data = io.BytesIO(body) if body else None
+        data = io.BytesIO(body) if len(body) > _WHOLE_BYTES else body or None
         answer = await self._session.request(
             method,
             url,

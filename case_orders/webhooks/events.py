@@ -1,6 +1,7 @@
 """Events, written in the transaction of what they tell, together with a delivery for each webhook that wants them."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,12 +71,13 @@ def _promise(session: Session, webhook: Webhook, delivery: Delivery) -> None:
         JobKind.DELIVER_WEBHOOK,
         delivery.id,
         organization_id=webhook.organization_id,
-        destination=_destination(webhook),
+        destination=_destination(webhook.url),
     )
 
 
-def _destination(webhook: Webhook) -> str:
-    return urlsplit(webhook.url).netloc.lower()
+@lru_cache(maxsize=1000)
+def _destination(url: str) -> str:
+    return urlsplit(url).netloc.lower()
 
 
 def send_now(session: Session, webhook: Webhook, delivery: Delivery) -> None:
@@ -91,5 +93,5 @@ def send_now(session: Session, webhook: Webhook, delivery: Delivery) -> None:
     if job is None:
         _promise(session, webhook, delivery)
     else:
-        job.destination = _destination(webhook)
+        job.destination = _destination(webhook.url)
         replay(session, job)

@@ -60,3 +60,14 @@ def test_the_garbage_collector_rests_while_modules_are_imported_and_no_longer() 
     with pytest.raises(ImportError), importing():
         import_module("nothing" if not gc.isenabled() else "gc")
     assert gc.isenabled()
+
+
+def test_what_a_batch_makes_is_mostly_gone_before_the_garbage_collector_looks_at_it() -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700)
+        with importing():
+            pass
+        assert gc.get_threshold()[0] >= 10_000
+    finally:
+        gc.set_threshold(*before)

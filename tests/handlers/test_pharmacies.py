@@ -276,6 +276,18 @@ async def test_a_connection_that_reported_lately_is_heard_whatever_its_neighbour
         assert (await send(neighbourhood, us.pharmacy_id, body)).status_code == 202
 
 
+async def test_reports_that_come_at_once_are_counted_one_after_the_other(
+    api: ContractClient, us: Tenant, database: Database
+) -> None:
+    order_id = await placed(api, us.case_id)
+    with database.transaction() as session:
+        for number in range(MOST_REPORTS - 2):
+            message_id = f"message-{number}"
+            session.add(PharmacyReport(pharmacy_id=us.pharmacy_id, message_id=message_id, order_id=order_id, body={}))
+    answers = await asyncio.gather(*(send(api, us.pharmacy_id, report(order_id)) for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [202, 202, 409, 409, 409, 409]
+
+
 async def test_an_order_takes_so_many_reports_and_no_more(api: ContractClient, us: Tenant, database: Database) -> None:
     order_id = await placed(api, us.case_id)
     body = report(order_id)

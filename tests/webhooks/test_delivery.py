@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlmodel import select
 
 from case_orders.db import now
-from case_orders.webhooks import delivery, events
+from case_orders.webhooks import delivery, events, sending
 from case_orders.webhooks.events import EventType
 from models import Attempt, Delivery, Job, Webhook
 from models.webhooks import DeliveryStatus
@@ -268,7 +268,7 @@ async def test_an_endpoint_that_is_not_there_is_tried_again(desk: Desk) -> None:
 async def test_an_endpoint_that_is_slow_is_cut_off_and_tried_again(
     desk: Desk, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "ANSWER_WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "ANSWER_WITHIN_SECONDS", 0.1)
     endpoint.answer = never
     desk.subscribe(endpoint.url)
     desk.announce()
