@@ -30,6 +30,7 @@ class Share:
 _ALL = frozenset(JobKind)
 _DELIVERIES = frozenset({JobKind.DELIVER_WEBHOOK})
 _UNHURRIED = _ALL - {JobKind.CANCEL_ORDER}
+_DOCUMENTS = frozenset({JobKind.FETCH_DOCUMENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Limits:
 
     Customers choose where their webhooks lead to: all deliveries together get half of the room, those of one
     organization half of that, those to one host half of that again. A quarter of what may go to one pharmacy is kept
-    for cancel requests.
+    for cancel requests. Documents get an eighth of the room: each is held in memory until it is stored.
     """
 
     jobs: int
@@ -60,6 +61,8 @@ def _shares(limits: Limits, kind: JobKind, destination: str, organization_id: st
     shares = {Share(_ALL, destination): limits.per_destination} if destination else {}
     if destination and kind in _UNHURRIED:
         shares[Share(_UNHURRIED, destination)] = max(limits.per_destination * 3 // 4, 1)
+    if kind in _DOCUMENTS:
+        shares[Share(_DOCUMENTS)] = max(limits.jobs // 8, 1)
     return shares
 
 

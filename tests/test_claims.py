@@ -257,3 +257,14 @@ def test_deliveries_get_half_of_the_room_an_organization_half_of_that_and_a_host
     assert set(Counter(job.destination for job in held).values()) == {2}
     applying = promise(kind=JobKind.APPLY_REPORT)
     assert ids(claim(database, limit=16, under_way=held)) == [applying]
+
+
+def test_documents_which_are_held_in_memory_get_an_eighth_of_the_room(
+    database: Database, promise: Callable[..., str]
+) -> None:
+    for number in range(5):
+        promise(f"pharmacy-{number}", kind=JobKind.FETCH_DOCUMENT)
+    following = promise("pharmacy-0", kind=JobKind.FOLLOW_ORDER)
+    taken = claim(database, limit=16)
+    assert Counter(job.kind for job in taken) == {JobKind.FETCH_DOCUMENT: 2, JobKind.FOLLOW_ORDER: 1}
+    assert following in ids(taken)

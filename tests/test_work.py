@@ -38,7 +38,7 @@ def jobs(context: Context) -> list[Job]:
         for _ in range(3):
             outbox.enqueue(session, KIND, new_id(), organization_id=clinic.id)
     with context.database.transaction() as session:
-        return claims.claim(session, claims.Limits(3, 3), timedelta(minutes=1), {})
+        return claims.claim(session, claims.Limits(24, 24), timedelta(minutes=1), {})
 
 
 def name_clinics(session: Session, _settings: Settings, names: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from case_orders.db import new_id, now
 from case_orders.outbox import LeaseLost
 from case_orders.webhooks.messages import to_send
 from case_orders.webhooks.sending import LONGEST_RETRY_AFTER, Outcome, send
-from case_orders.work import Context
+from case_orders.work import Again, Context
 from models import Attempt, Delivery, Webhook
 from models.jobs import Claimed
 from models.webhooks import DeliveryStatus
@@ -60,8 +60,8 @@ class Sent:
 
 async def deliver_webhook(context: Context, job: Claimed) -> None:
     message = await context.read_together(to_send, job.subject)
-    if message is None:  # the webhook is gone, or switched off
-        await context.complete(job, lambda session: _abandon(session, job.subject))
+    if message is None:
+        await context.complete(job, lambda session: _abandon_unwanted(session, job.subject))
         return
     sent_at = now()
     outcome = await send(context, message, sent_at)
@@ -171,6 +171,13 @@ def _pause(attempt: int, asked: timedelta | None) -> timedelta | None:
         return None
     pause = SCHEDULE[attempt - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311  spreads load, guards nothing
     return max(pause, asked or pause)
+
+
+def _abandon_unwanted(session: Session, delivery_id: str) -> None:
+    """The webhook is gone, or switched off. Raises `Again` if it is not: a message is not given up by mistake."""
+    if to_send(session, [delivery_id]) != [None]:
+        raise Again("the webhook was switched on again")
+    _abandon(session, delivery_id)
 
 
 def _abandon(session: Session, delivery_id: str) -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from case_orders.db import now
 from case_orders.webhooks import delivery, events, sending
 from case_orders.webhooks.events import EventType
+from case_orders.webhooks.messages import Message
+from case_orders.work import Again
 from models import Attempt, Delivery, Job, Webhook
 from models.webhooks import DeliveryStatus
 from tests.support.trail import entries
@@ -204,6 +208,24 @@ async def test_a_webhook_that_is_deleted_gets_nothing_more(desk: Desk, endpoint:
     await desk.attempt()
     assert endpoint.received == []
     assert desk.jobs() == []
+
+
+async def test_a_webhook_that_is_switched_on_while_its_message_is_given_up_gets_it(
+    desk: Desk, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    to_send, looks = delivery.to_send, count()
+
+    def at_first_it_was_off(session: Session, delivery_ids: Sequence[str]) -> Sequence[Message | None]:
+        return to_send(session, delivery_ids) if next(looks) else [None]
+
+    monkeypatch.setattr(delivery, "to_send", at_first_it_was_off)
+    with pytest.raises(Again, match="switched on"):
+        await desk.attempt()
+    assert desk.webhook(webhook_id).active
+    assert desk.delivery().status is DeliveryStatus.PENDING
+    assert len(desk.jobs()) == 1
 
 
 async def test_a_webhook_that_is_deleted_while_it_is_called_leaves_nothing(desk: Desk, endpoint: Endpoint) -> None:
