@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,10 +43,15 @@ Outcome = tuple[Any, BaseException | None]
 """What a piece of work returned, or raised."""
 
 
-class Batches:
-    """Runs whatever work is waiting, at most so much `at_once`, in one of several threads.
+# For so long a batch may have its thread before another thread takes what waits meanwhile.
+_GIVES_WAY_AFTER_SECONDS = 0.05
 
-    A batch is what arrived while all threads were at work.
+
+class Batches:
+    """Runs whatever work is waiting, at most so much `at_once`, in a thread.
+
+    A batch is what arrived while the thread was at work: the more, the cheaper is each. Only where a batch takes long
+    does another one of the `threads` go on with what waits.
     """
 
     def __init__(
@@ -66,7 +72,8 @@ class Batches:
         self._patience_seconds = patience_seconds
         self._too_late = too_late
         self._waiting: deque[Pending] = deque()
-        self._lanes: list[asyncio.Task[None]] = []
+        self._lanes: list[asyncio.Task[Any]] = []
+        self._late_lanes: set[asyncio.Task[Any]] = set()
         self._most_lanes = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
@@ -81,15 +88,19 @@ class Batches:
             raise Busy
         pending = Pending(work, asks, begin, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
-        self._lanes = [lane for lane in self._lanes if not lane.done()]
-        if len(self._lanes) < self._most_lanes:
-            self._lanes.append(asyncio.create_task(self._run_until_empty()))
+        self._open_lane_if_needed()
         try:
             async with asyncio.timeout(self._patience_seconds):
                 result: T = await pending.outcome
         except TimeoutError:
             raise self._too_late from None
         return result
+
+    def _open_lane_if_needed(self) -> None:
+        self._lanes = [lane for lane in self._lanes if not lane.done()]
+        all_are_late = self._late_lanes.issuperset(self._lanes)
+        if self._waiting and all_are_late and len(self._lanes) < self._most_lanes:
+            self._lanes.append(asyncio.create_task(self._run_until_empty()))
 
     async def _run_until_empty(self) -> None:
         loop = asyncio.get_running_loop()
@@ -99,11 +110,29 @@ class Batches:
                 if pending.is_awaited:
                     pending.begin()
             try:
-                outcomes = await loop.run_in_executor(self._threads, self._run, batch)
+                with self._giving_way():
+                    outcomes = await loop.run_in_executor(self._threads, self._run, batch)
             except Exception as failure:  # nobody may be left waiting
                 outcomes = [(None, failure)] * len(batch)
             for pending, outcome in zip(batch, outcomes, strict=True):
                 _tell(pending, outcome)
+
+    @contextmanager
+    def _giving_way(self) -> Iterator[None]:
+        """While a batch runs: once it takes long, another lane is opened for whoever waits or comes."""
+        lane = asyncio.current_task()
+        assert lane is not None
+
+        def give_way() -> None:
+            self._late_lanes.add(lane)
+            self._open_lane_if_needed()
+
+        timer = asyncio.get_running_loop().call_later(_GIVES_WAY_AFTER_SECONDS, give_way)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._late_lanes.discard(lane)
 
     async def close(self) -> None:
         """Wait for what is under way."""

@@ -1,0 +1,82 @@
+"""Batches: what waits is run together in one thread, and by another only where the first takes long."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+
+from case_orders.batches import Batches, Busy, Outcome, Pending
+
+ran: list[int] = []
+
+
+def run(batch: Sequence[Pending]) -> list[Outcome]:
+    ran.append(len(batch))
+    return [(pending.work(Session()), None) for pending in batch]
+
+
+@pytest.fixture
+async def new_batches() -> AsyncIterator[Callable[..., Batches]]:
+    ran.clear()
+    made: list[Batches] = []
+
+    def new(**options: Any) -> Batches:
+        usual = {"threads": 2, "name": "test", "at_once": 9, "most_waiting": 9, "patience_seconds": 9, "too_late": Busy}
+        made.append(Batches(run, **usual | options))
+        return made[-1]
+
+    yield new
+    for batches in made:
+        await batches.close()
+
+
+async def begun(batches: Batches, work: Callable[[Session], object], times: int = 1) -> list[asyncio.Task[object]]:
+    tasks = [asyncio.create_task(batches.run(work)) for _ in range(times)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_what_comes_while_a_batch_runs_is_the_next_batch(new_batches: Callable[..., Batches]) -> None:
+    batches, may_end = new_batches(), threading.Event()
+    first = await begun(batches, lambda _: may_end.wait())
+    others = await begun(batches, lambda _: None, times=5)
+    may_end.set()
+    await asyncio.gather(*first, *others)
+    assert ran == [1, 5]
+
+
+async def test_a_batch_that_takes_long_holds_nobody_up_while_there_is_another_thread(
+    new_batches: Callable[..., Batches],
+) -> None:
+    batches, may_end = new_batches(), threading.Event()
+    first = await begun(batches, lambda _: may_end.wait())
+    for _ in range(2):  # one that waits already, and one that comes later
+        await asyncio.wait_for(batches.run(lambda _: None), 5)
+    assert not first[0].done()
+    may_end.set()
+    await asyncio.gather(*first)
+
+
+async def test_with_one_thread_everything_waits_its_turn(new_batches: Callable[..., Batches]) -> None:
+    batches, may_end = new_batches(threads=1), threading.Event()
+    first = await begun(batches, lambda _: may_end.wait())
+    others = await begun(batches, lambda _: None, times=3)
+    await asyncio.sleep(0.2)
+    assert not any(other.done() for other in others)
+    may_end.set()
+    await asyncio.gather(*first, *others)
+    assert ran == [1, 3]
+
+
+async def test_no_more_than_so_many_may_wait(new_batches: Callable[..., Batches]) -> None:
+    batches, may_end = new_batches(threads=1, most_waiting=2), threading.Event()
+    tasks = await begun(batches, lambda _: may_end.wait())
+    tasks += await begun(batches, lambda _: None, times=2)
+    with pytest.raises(Busy):
+        await batches.run(lambda _: None)
+    may_end.set()
+    await asyncio.gather(*tasks)
