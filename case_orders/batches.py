@@ -81,7 +81,6 @@ class Batches:
         """What `work` returns. What it `asks` is looked up for the whole batch beforehand.
 
         `begin` is called once, in the event loop, just before the transaction in which `work` runs.
-
         Raises what `work` raises, `Busy` at once if too much waits, or `too_late`.
         """
         if len(self._waiting) >= self._most_waiting:
