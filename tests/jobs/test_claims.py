@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,26 +15,8 @@ from case_orders import claims
 from case_orders.db import Database, new_id, now
 from models import Job, Organization
 from models.jobs import Claimed, JobKind, JobState
-from tests.support import jobs, plans
+from tests.support import plans
 from tests.support.jobs import EXPIRED, MINUTE, claim, ids
-
-
-@pytest.fixture
-def database(new_database: Callable[[], str]) -> Iterator[Database]:
-    database = Database(new_database())
-    yield database
-    database.dispose()
-
-
-@pytest.fixture
-def organization_id(database: Database) -> str:
-    return jobs.new_organization(database)
-
-
-@pytest.fixture
-def promise(database: Database, organization_id: str) -> Callable[..., str]:
-    """Enqueue a job; its id."""
-    return partial(jobs.promise, database, organization_id)
 
 
 def test_many_workers_that_claim_at_once_never_get_the_same_job(database: Database, organization_id: str) -> None:

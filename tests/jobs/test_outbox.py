@@ -1,8 +1,7 @@
 """The outbox: only the worker that has a job can end it, and what is promised is done once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from sqlmodel import Session, col, select
@@ -12,26 +11,7 @@ from case_orders.db import Database, now
 from case_orders.outbox import LeaseLost
 from models import Job, Organization
 from models.jobs import Claimed, JobKind, JobState
-from tests.support import jobs
 from tests.support.jobs import EXPIRED, MINUTE, claim
-
-
-@pytest.fixture
-def database(new_database: Callable[[], str]) -> Iterator[Database]:
-    database = Database(new_database())
-    yield database
-    database.dispose()
-
-
-@pytest.fixture
-def organization_id(database: Database) -> str:
-    return jobs.new_organization(database)
-
-
-@pytest.fixture
-def promise(database: Database, organization_id: str) -> Callable[..., str]:
-    """Enqueue a job; its id."""
-    return partial(jobs.promise, database, organization_id)
 
 
 def go_on_with(session: Session, job: Claimed) -> None:
