@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam, inspect, tuple_
-from sqlmodel import Session, SQLModel, select
+from sqlmodel import Session, SQLModel, func, select
 
-from case_orders.shared_session import Ask, SharedSession, Values
+from case_orders.shared_session import Ask, Question, SharedSession, Values
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -86,8 +86,34 @@ class Lookup(Generic[Row]):
         return tuple(getattr(row, name) for name in self.by)
 
 
-def _foreseen(session: Session, lookup: Lookup[Row], values: Values) -> Sequence[Row] | None:
-    return session.foreseen(lookup, values) if isinstance(session, SharedSession) else None
+class Count:
+    """How many rows of a table have a value in a column, which an index begins with."""
+
+    def __init__(self, table: type[SQLModel], by: str) -> None:
+        self.table, self.by = table, by
+        column = getattr(table, by)
+        self._many = select(column, func.count()).where(*_are_among(table, [by])).group_by(column)
+
+    def ask(self, value: str) -> Ask:
+        return Ask(self, (value,))
+
+    def of(self, session: Session, value: str) -> int:
+        foreseen = _foreseen(session, self, (value,))
+        (count,) = foreseen if foreseen is not None else self.find(session, [(value,)])[value,]
+        return int(count)
+
+    def find(self, session: Session, asked: Collection[Values]) -> dict[Values, Sequence[int]]:
+        """The one count for each, asked of the database: as a plain statement it costs half of what it would else."""
+        rows = session.connection().execute(self._many, {"first": [value for (value,) in asked]})
+        counts: dict[Any, int] = dict(rows.all())
+        return {values: [counts.get(values[0], 0)] for values in asked}
+
+    def values_of(self, row: SQLModel) -> Values:
+        return (getattr(row, self.by),)
+
+
+def _foreseen(session: Session, question: Question, values: Values) -> Sequence[Any] | None:
+    return session.foreseen(question, values) if isinstance(session, SharedSession) else None
 
 
 def _are_among(table: type[SQLModel], by: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -28,6 +28,7 @@ from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.webhooks import delivery, events
 from case_orders.webhooks.events import EventType
 from models import Job, Order
+from models.jobs import Claimed
 
 # Long enough that a process that is killed is killed before it.
 TOO_LATE_SECONDS = 3.0
@@ -105,10 +106,10 @@ def call_webhooks_sent_before_they_are() -> None:
 def let_whoever_comes_late_end_a_job() -> None:
     outbox.hold_all = lambda session, jobs: {job.id for job in jobs}
 
-    def finish(session: Session, job: Job) -> None:
+    def finish(session: Session, job: Claimed) -> None:
         session.connection().execute(delete(Job).where(col(Job.id) == job.id))
 
-    def finish_all(session: Session, jobs: Collection[Job]) -> set[str]:
+    def finish_all(session: Session, jobs: Collection[Claimed]) -> set[str]:
         for job in jobs:
             finish(session, job)
         return {job.id for job in jobs}
