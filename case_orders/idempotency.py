@@ -75,6 +75,6 @@ def forget_old(session: Session, most: int) -> int:
     """Drop up to `most` of the answers that need not be kept any longer; how many there were."""
     key = (col(IdempotentAnswer.organization_id), col(IdempotentAnswer.operation), col(IdempotentAnswer.key))
     old = select(*key).where(col(IdempotentAnswer.created_at) < now() - KEPT_FOR).limit(most)
-    keys = session.exec(old.with_for_update(skip_locked=True)).all()
-    session.connection().execute(delete(IdempotentAnswer).where(tuple_(*key).in_(keys)))
-    return len(keys)
+    # A query, not a list of keys: of more than one SQLite would compare each with every row.
+    dropped = delete(IdempotentAnswer).where(tuple_(*key).in_(old.with_for_update(skip_locked=True)))
+    return session.connection().execute(dropped).rowcount

@@ -7,12 +7,26 @@ a session of its own, asks the database then.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, bindparam, inspect, tuple_
-from sqlmodel import Session, SQLModel, func, select
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    CursorResult,
+    FromClause,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+)
+from sqlmodel import Session, SQLModel
 
+from case_orders.row import Row
 from case_orders.shared_session import Ask, Question, SharedSession, Values
 
-Row = TypeVar("Row", bound=SQLModel)
+R = TypeVar("R", bound=Row)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,47 +53,40 @@ def foresee(session: Session, asks: Iterable[Ask]) -> None:
         session.foresee(asks)
 
 
-class Lookup(Generic[Row]):
-    """The rows of a table that have certain values in some columns, which an index begins with."""
+class Lookup(Generic[R]):
+    """The rows of a table that have certain values in some columns, which an index begins with.
 
-    def __init__(self, table: type[Row], *by: str, lock: bool = False, **always: Any) -> None:
-        """`by` are the columns whose values are asked for, `always` those that must have one value, whoever asks.
+    What is found is there to be read: a row is not the session's, and whoever changes one takes it from there.
+    """
 
-        With `lock` nobody else changes the rows until the transaction ends; that cannot be foreseen.
-        """
+    def __init__(self, table: type[R], *by: str, **always: Any) -> None:
+        """`by` are the columns whose values are asked for, `always` those that must have one value, whoever asks."""
         self.table, self.by = table, by
-        # Built once: to build a statement takes longer than to execute it.
-        rows = select(table).filter_by(**always)
-        one = rows.filter_by(**{name: bindparam(name) for name in by})
-        self._one = one.with_for_update(key_share=True) if lock else one
-        self._many = rows.where(*_are_among(table, by))
+        its = _table(table)
+        self._columns = its.columns.keys()
+        self._places = [self._columns.index(name) for name in by]
+        self._query = _Query(its, by, lambda query: query.add_columns(*its.columns).filter_by(**always))
 
     def ask(self, *values: str) -> Ask:
         return Ask(self, values)
 
-    def all(self, session: Session, *values: str) -> Sequence[Row]:
-        foreseen = _foreseen(session, self, values)
-        if foreseen is not None:
-            return foreseen
-        return session.exec(self._one, params=dict(zip(self.by, values, strict=True))).all()
+    def all(self, session: Session, *values: str) -> Sequence[R]:
+        return self.each(session, [values])[values]
 
-    def one(self, session: Session, *values: str) -> Row | None:
+    def one(self, session: Session, *values: str) -> R | None:
         """The row, where the values can name only one."""
         rows = self.all(session, *values)
         return rows[0] if rows else None
 
-    def each(self, session: Session, asked: Collection[Values]) -> dict[Values, Sequence[Row]]:
+    def each(self, session: Session, asked: Collection[Values]) -> Mapping[Values, Sequence[R]]:
         """The rows for each of several values."""
-        known = {values: rows for values in asked if (rows := _foreseen(session, self, values)) is not None}
-        unknown = set(asked) - known.keys()
-        return known | self.find(session, unknown) if unknown else known
+        return _known(session, self, asked)
 
-    def find(self, session: Session, asked: Collection[Values]) -> dict[Values, Sequence[Row]]:
+    def find(self, session: Session, asked: Collection[Values]) -> dict[Values, Sequence[R]]:
         """The same, asked of the database."""
-        found: dict[Values, list[Row]] = {values: [] for values in asked}
-        names = {"all": sorted(asked), "first": sorted({values[0] for values in asked})}
-        for row in session.exec(self._many, params=names):
-            found[self.values_of(row)].append(row)
+        found: dict[Values, list[R]] = {values: [] for values in asked}
+        for row in self._query.run(session, found):
+            found[tuple([row[place] for place in self._places])].append(self.table.found(self._columns, row))
         return dict(found)
 
     def values_of(self, row: SQLModel) -> Values:
@@ -91,37 +98,74 @@ class Count:
 
     def __init__(self, table: type[SQLModel], by: str) -> None:
         self.table, self.by = table, by
-        column = getattr(table, by)
-        self._many = select(column, func.count()).where(*_are_among(table, [by])).group_by(column)
+        its = _table(table)
+        column = its.columns[by]
+        self._query = _Query(its, [by], lambda query: query.add_columns(column, func.count()).group_by(column))
 
     def ask(self, value: str) -> Ask:
         return Ask(self, (value,))
 
     def of(self, session: Session, value: str) -> int:
-        foreseen = _foreseen(session, self, (value,))
-        (count,) = foreseen if foreseen is not None else self.find(session, [(value,)])[value,]
+        (count,) = _known(session, self, [(value,)])[value,]
         return int(count)
 
     def find(self, session: Session, asked: Collection[Values]) -> dict[Values, Sequence[int]]:
-        """The one count for each, asked of the database: as a plain statement it costs half of what it would else."""
-        rows = session.connection().execute(self._many, {"first": [value for (value,) in asked]})
-        counts: dict[Any, int] = dict(rows.all())
+        """The one count for each, asked of the database."""
+        counts = {row[0]: row[1] for row in self._query.run(session, set(asked))}
         return {values: [counts.get(values[0], 0)] for values in asked}
 
     def values_of(self, row: SQLModel) -> Values:
         return (getattr(row, self.by),)
 
 
-def _foreseen(session: Session, question: Question, values: Values) -> Sequence[Any] | None:
-    return session.foreseen(question, values) if isinstance(session, SharedSession) else None
+def _known(session: Session, question: Question, asked: Collection[Values]) -> Mapping[Values, Sequence[Any]]:
+    """What was foreseen, and what the database says of the rest."""
+    if not isinstance(session, SharedSession):
+        return question.find(session, asked)
+    known = {values: rows for values in asked if (rows := session.foreseen(question, values)) is not None}
+    unknown = [values for values in asked if values not in known]
+    return known | dict(question.find(session, unknown)) if unknown else known
 
 
-def _are_among(table: type[SQLModel], by: Sequence[str]) -> list[ColumnElement[bool]]:
-    """Whether the columns `by` have values that are `:all`; the first one's alone are `:first`."""
-    columns = [getattr(table, name) for name in by]
-    first = columns[0].in_(bindparam("first", expanding=True))
-    if len(columns) == 1:
-        return [first]
-    whole = tuple_(*columns).in_(bindparam("all", expanding=True))
-    # SQLite has an index for a key, and none for a key and its owner: it would read the whole table.
-    return [first, whole] if columns[0].primary_key and len(inspect(table).primary_key) == 1 else [whole]
+def _table(of: type[SQLModel]) -> Table:
+    return of.metadata.tables[str(of.__tablename__)]
+
+
+class _Query:
+    """A query of the rows of a table whose columns `by` have values that are asked for, however many.
+
+    The values come as a table that parameters hold: so there is one text, which the database prepares once, and it
+    looks each up by its index. Of a list of pairs SQLite would compare each with every row.
+    """
+
+    def __init__(self, table: Table, by: Sequence[str], complete: Callable[[Select[Any]], Select[Any]]) -> None:
+        self._by = by
+        self._select = {}
+        for dialect, asked in {"sqlite": _asked_as_json, "postgresql": _asked_as_arrays}.items():
+            rows, values = asked(by)
+            matches = [table.columns[name] == value for name, value in zip(by, values, strict=True)]
+            self._select[dialect] = complete(select().select_from(rows.join(table, and_(*matches))))
+
+    def run(self, session: Session, asked: Collection[Values]) -> CursorResult[*tuple[Any, ...]]:
+        if session.autoflush:  # a shared session looks for itself at what it executes
+            session.flush()
+        connection = session.connection()
+        dialect = connection.dialect.name
+        if dialect == "sqlite":
+            parameters: dict[str, Any] = {"asked": orjson.dumps(list(asked)).decode()}
+        else:
+            parameters = dict(zip(self._by, map(list, zip(*asked, strict=True)), strict=True))
+        return connection.execute(self._select[dialect], parameters)
+
+
+def _asked_as_json(by: Sequence[str]) -> tuple[FromClause, list[ColumnElement[str]]]:
+    """https://www.sqlite.org/json1.html#jeach"""
+    rows = func.json_each(bindparam("asked")).table_valued("value", name="asked")
+    return rows, [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(by))]
+
+
+def _asked_as_arrays(by: Sequence[str]) -> tuple[FromClause, list[ColumnElement[str]]]:
+    """https://www.postgresql.org/docs/current/functions-array.html"""
+    arrays = [bindparam(name, type_=ARRAY(String)) for name in by]
+    rows = func.unnest(*arrays).table_valued(*by, name="asked").render_derived()
+    return rows, list(rows.columns)

@@ -47,7 +47,6 @@ class SharedSession(Session):
         self._added: dict[str, set[Values]] = {}
         self._unattached: dict[int, SQLModel] = {}
         self._finished: list[SQLModel] = []
-        self._kept: dict[int, SQLModel] = {}
         self._foreseen: dict[str, dict[Question, dict[Values, Sequence[Any]]]] = defaultdict(dict)
         self._unseen: str | None = None
         self._flushes = False
@@ -62,10 +61,11 @@ class SharedSession(Session):
         for question, all_values in asked.items():
             answers = question.find(self, all_values)
             self._foreseen[_name(question.table)].setdefault(question, {}).update(answers)
-            self._kept.update((id(row), row) for rows in answers.values() for row in rows)
 
     def foreseen(self, question: Question, values: Values) -> Sequence[Any] | None:
         """The rows, if that was foreseen and nothing was written since that could make them others."""
+        if len(self.identity_map) and any(type(row) is question.table for row in (*self.dirty, *self.deleted)):
+            return None
         return self._foreseen[_name(question.table)].get(question, {}).get(values)
 
     @contextmanager
@@ -80,20 +80,7 @@ class SharedSession(Session):
                 self.flush()
         finally:
             self._unattached.clear()
-            if len(self.identity_map) > len(self._kept):
-                self._let_go()
-
-    def _let_go(self) -> None:
-        for row in list(self.identity_map.values()):
-            if id(row) not in self._kept:
-                self.expunge(row)
-
-    def _forget(self, table: str) -> None:
-        """What was foreseen of a table may be others now. Whoever has a row in hand has it until its work ends."""
-        for answers in self._foreseen.pop(table, {}).values():
-            for rows in answers.values():
-                for row in rows:
-                    self._kept.pop(id(row), None)
+            self.expunge_all()
 
     @property
     def has_written(self) -> bool:
@@ -103,7 +90,7 @@ class SharedSession(Session):
     def flush(self, objects: Any = None) -> None:
         self._added.clear()
         for row in (*self.dirty, *self.deleted):
-            self._forget(_name(type(row)))
+            self._foreseen.pop(_name(type(row)), None)
         self._flushes = True
         try:
             self._insert_finished()
@@ -116,7 +103,7 @@ class SharedSession(Session):
             self._flushes = False
 
     def add(self, instance: Any, **options: Any) -> None:
-        if inspect(instance).key is not None:
+        if not instance.is_fresh and inspect(instance).key is not None:
             super().add(instance, **options)
         elif id(instance) not in self._unattached:
             self._unattached[id(instance)] = instance
@@ -187,7 +174,7 @@ class SharedSession(Session):
             self.flush()
         if not reads:
             for table in _tables_of(statement):
-                self._forget(table)
+                self._foreseen.pop(table, None)
 
 
 Prepare = Callable[[Connection, Sequence[Any]], None]

@@ -4,9 +4,9 @@ The database is asked for a row with its owner: what is another's is not even re
 time tells a foreign id from one that does not exist.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel, select
 
 from case_orders.auth import Caller
 from case_orders.errors import Forbidden, not_found
@@ -15,10 +15,10 @@ from models import Case, Delivery, Document, Order, Webhook
 
 CASES = Lookup(Case, "id", "organization_id")
 ORDERS = Lookup(Order, "id", "organization_id")
-_WEBHOOKS_HELD = Lookup(Webhook, "id", "organization_id", lock=True)
 _DOCUMENTS = Lookup(Document, "id", "order_id")
 _WEBHOOKS = Lookup(Webhook, "id", "organization_id")
-_DELIVERIES = Lookup(Delivery, "id", "webhook_id")
+
+T = TypeVar("T", bound=SQLModel)
 
 
 def own_case(session: Session, caller: Caller, case_id: str) -> Case:
@@ -30,10 +30,7 @@ def own_case(session: Session, caller: Caller, case_id: str) -> Case:
 
 
 def own_order(session: Session, caller: Caller, order_id: str) -> Order:
-    order = ORDERS.one(session, order_id, caller.organization_id)
-    if order is None:
-        raise not_found("Order")
-    return order
+    return _found("Order", ORDERS.one(session, order_id, caller.organization_id))
 
 
 def own_document(session: Session, caller: Caller, order_id: str, document_id: str) -> Document:
@@ -44,19 +41,27 @@ def own_document(session: Session, caller: Caller, order_id: str, document_id: s
     return document
 
 
-def own_webhook(session: Session, caller: Caller, webhook_id: str, *, to_change: bool = False) -> Webhook:
-    """One that is to be changed is nobody else's to change until this transaction ends."""
-    webhook = (_WEBHOOKS_HELD if to_change else _WEBHOOKS).one(session, webhook_id, caller.organization_id)
-    if webhook is None:
-        raise not_found("Webhook")
-    return webhook
+def own_webhook(session: Session, caller: Caller, webhook_id: str) -> Webhook:
+    return _found("Webhook", _WEBHOOKS.one(session, webhook_id, caller.organization_id))
 
 
-def own_delivery(session: Session, webhook: Webhook, delivery_id: str) -> Delivery:
-    delivery = _DELIVERIES.one(session, delivery_id, webhook.id)
-    if delivery is None:
-        raise not_found("Delivery")
-    return delivery
+def own_webhook_to_change(session: Session, caller: Caller, webhook_id: str) -> Webhook:
+    """One that is nobody else's to change until this transaction ends."""
+    return _found("Webhook", _held(session, Webhook, id=webhook_id, organization_id=caller.organization_id))
+
+
+def own_delivery_to_change(session: Session, webhook: Webhook, delivery_id: str) -> Delivery:
+    return _found("Delivery", _held(session, Delivery, id=delivery_id, webhook_id=webhook.id))
+
+
+def _held(session: Session, table: type[T], **values: str) -> T | None:
+    return session.exec(select(table).filter_by(**values).with_for_update(key_share=True)).one_or_none()
+
+
+def _found(what: str, row: T | None) -> T:
+    if row is None:
+        raise not_found(what)
+    return row
 
 
 def page_of(

@@ -12,7 +12,7 @@ from case_orders.errors import Conflict, Forbidden, Invalid, Problem
 from case_orders.outbound import Blocked, Outbound
 from case_orders.signing_secrets import new_secret
 from case_orders.webhooks import events
-from handlers.lookup import own_delivery, own_webhook, page_of
+from handlers.lookup import own_delivery_to_change, own_webhook, own_webhook_to_change, page_of
 from models import Attempt, Delivery, Webhook
 
 OLD_SECRET_VALID_FOR = timedelta(hours=24)
@@ -72,7 +72,7 @@ def get_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
 
 
 def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON, outbound: Outbound) -> Answer:
-    webhook = own_webhook(session, caller, webhook_id, to_change=True)
+    webhook = own_webhook_to_change(session, caller, webhook_id)
     if "url" in body:
         _require_reachable(outbound, body["url"])
     columns = {"dataMode": "data_mode", "documentMode": "document_mode"}
@@ -91,12 +91,12 @@ def update_webhook(session: Session, caller: Caller, webhook_id: str, body: JSON
 
 
 def delete_webhook(session: Session, caller: Caller, webhook_id: str) -> Answer:
-    session.delete(own_webhook(session, caller, webhook_id))
+    session.delete(own_webhook_to_change(session, caller, webhook_id))
     return no_content()
 
 
 def rotate_webhook_secret(session: Session, caller: Caller, webhook_id: str) -> Answer:
-    webhook = own_webhook(session, caller, webhook_id, to_change=True)
+    webhook = own_webhook_to_change(session, caller, webhook_id)
     moment = now()
     # A rotation whose answer was lost is repeated: the endpoint knows the secret before both, and that one stays.
     if len(webhook.secrets_at(moment)) == 1:
@@ -139,8 +139,8 @@ def _attempts(session: Session, deliveries: list[Delivery]) -> dict[str, list[At
 
 
 def redeliver(session: Session, caller: Caller, webhook_id: str, delivery_id: str) -> Answer:
-    webhook = own_webhook(session, caller, webhook_id)
-    delivery = own_delivery(session, webhook, delivery_id)
+    webhook = own_webhook_to_change(session, caller, webhook_id)
+    delivery = own_delivery_to_change(session, webhook, delivery_id)
     _require_active(webhook)
     events.send_now(session, webhook, delivery)
     return accepted("Redelivery accepted", delivery=delivery.as_json(_attempts(session, [delivery])[delivery.id]))

@@ -1,5 +1,6 @@
 """The tables, one module per aggregate. Importing this package registers them all."""
 
+from case_orders.row import construct_plainly
 from models.audit import AuditEntry, AuditHead
 from models.cases import Case
 from models.catalogue import Drug, Pharmacy
@@ -35,3 +36,4 @@ __all__ = [
 ]
 
 insert_parents_first()
+construct_plainly()

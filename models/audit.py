@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import BigInteger, LargeBinary
 from sqlmodel import Field
 
+from case_orders.row import Row
 from models import columns
-from models.row import Row
 
 NO_ORGANIZATION = "none"
 """The chain of what belongs to no organization."""

@@ -7,8 +7,8 @@ from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
 from case_orders.envelope import without_none
+from case_orders.row import Row
 from models import columns
-from models.row import Row
 from models.sealing import SealedTable
 
 

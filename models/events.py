@@ -9,10 +9,10 @@ from sqlalchemy import Connection, UniqueConstraint, bindparam, select, update
 from sqlmodel import Field, col
 
 from case_orders.envelope import JSON, without_none
+from case_orders.row import Row
 from case_orders.shared_session import before_insert
 from models import columns
 from models.cases import Case
-from models.row import Row
 
 
 class Event(Row, table=True):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import Index
 from sqlmodel import Field
 
+from case_orders.row import Row
 from models import columns
-from models.row import Row
 
 
 class JobState(StrEnum):

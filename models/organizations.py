@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlmodel import Field
 
+from case_orders.row import Row
 from models import columns
-from models.row import Row
 
 
 class Organization(Row, table=True):

@@ -14,7 +14,7 @@ from sqlmodel import Field
 
 from case_orders import keyring
 from case_orders.envelope import JSON, without_none
-from models.row import Row
+from case_orders.row import Row
 
 COLUMN = "sealed"
 

@@ -8,8 +8,8 @@ from sqlalchemy import Index
 from sqlmodel import Field
 
 from case_orders.envelope import JSON, without_none
+from case_orders.row import Row
 from models import columns
-from models.row import Row
 from models.sealing import SealedTable
 
 

@@ -1,5 +1,6 @@
 """Look-ups that are made beforehand for several pieces of work: each finds what it would find if it asked itself."""
 
+import pytest
 from sqlalchemy import Connection, update
 from sqlmodel import Session, col
 
@@ -94,11 +95,18 @@ def test_rows_that_were_added_join_those_that_were_foreseen(session: SharedSessi
         assert len(CASES_OF.all(session, us.organization_id)) == before + 1
 
 
-def test_what_one_piece_of_work_assigns_the_next_one_finds(session: SharedSession, us: Tenant) -> None:
+def test_what_is_assigned_is_found_at_once_and_by_the_next_piece_of_work(session: SharedSession, us: Tenant) -> None:
     session.foresee([CASES.ask(us.case_id, us.organization_id)])
     with session.work():
-        CASES.all(session, us.case_id, us.organization_id)[0].reference = "seven"
+        session.get_one(Case, us.case_id).reference = "seven"
+        assert CASES.all(session, us.case_id, us.organization_id)[0].reference == "seven"
     with session.work():
+        assert CASES.all(session, us.case_id, us.organization_id)[0].reference == "seven"
+
+
+def test_a_session_of_one_piece_of_work_writes_before_it_looks_up(database: Database, us: Tenant) -> None:
+    with database.transaction() as session:
+        session.get_one(Case, us.case_id).reference = "seven"
         assert CASES.all(session, us.case_id, us.organization_id)[0].reference == "seven"
 
 
@@ -122,11 +130,16 @@ def test_an_event_that_is_counted_makes_nobody_ask_for_its_case_again(
     assert seen == []
 
 
-def test_a_piece_of_work_knows_a_row_by_one_object(session: SharedSession, us: Tenant) -> None:
-    session.foresee([CASES.ask(us.case_id, us.organization_id)])
-    with session.work():
-        read = session.get(Case, us.case_id)
-        assert CASES.one(session, us.case_id, us.organization_id) is read
-    with session.work():
-        found = CASES.one(session, us.case_id, us.organization_id)
-        assert session.get(Case, us.case_id) is found
+def test_a_row_that_was_looked_up_is_not_to_be_changed(database: Database, us: Tenant) -> None:
+    with database.transaction() as session:
+        case = CASES.all(session, us.case_id, us.organization_id)[0]
+        for change in (
+            lambda: setattr(case, "reference", "seven"),
+            lambda: setattr(case, "patient", {}),
+            lambda: session.add(case),
+            lambda: session.delete(case),
+        ):
+            with pytest.raises(TypeError, match="there to be read"):
+                change()
+        assert case.reference is None
+        assert case.patient == PATIENT

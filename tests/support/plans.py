@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,13 +50,14 @@ def statements(connection: Connection | Engine, beginning: str = "") -> Iterator
         event.remove(connection, "before_cursor_execute", note)
 
 
-def scanned(connection: Connection, statement: str, parameters: Any) -> set[str]:
-    """The growing tables of which the plan of a statement reads every row.
+def scanned(connection: Connection, statement: str, parameters: Any, tables: Collection[str] | None = None) -> set[str]:
+    """Those `tables`, by default all that grow, of which the plan of a statement reads every row.
 
     To walk along an index until a LIMIT is reached reads a few rows only, as long as nothing filters them.
     """
     explain = _scanned_by_sqlite if connection.dialect.name == "sqlite" else _scanned_by_postgresql
-    return set(explain(connection, statement, parameters)) & growing()
+    found = set(explain(connection, statement, parameters))
+    return found & (growing() if tables is None else set(tables))
 
 
 def _scanned_by_sqlite(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:
