@@ -104,6 +104,7 @@ class Batches:
     async def _run_until_empty(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            await self._take_in()
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
             for pending in batch:
                 if pending.is_awaited:
@@ -115,6 +116,16 @@ class Batches:
                 outcomes = [(None, failure)] * len(batch)
             for pending, outcome in zip(batch, outcomes, strict=True):
                 _tell(pending, outcome)
+
+    async def _take_in(self) -> None:
+        """Let the event loop hand over what has arrived by now.
+
+        Else, of those who ask again once they are answered, the first would have a batch alone, and all others wait.
+        """
+        seen = 0
+        while seen < len(self._waiting) < self._at_once:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     @contextmanager
     def _giving_way(self) -> Iterator[None]:

@@ -35,9 +35,14 @@ async def new_batches() -> AsyncIterator[Callable[..., Batches]]:
 
 async def begun(batches: Batches, work: Callable[[Session], object], times: int = 1) -> list[asyncio.Task[object]]:
     tasks = [asyncio.create_task(batches.run(work)) for _ in range(times)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns(3)
     return tasks
+
+
+async def turns(count: int) -> None:
+    """Let the event loop go round so often."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_what_comes_while_a_batch_runs_is_the_next_batch(new_batches: Callable[..., Batches]) -> None:
@@ -47,6 +52,20 @@ async def test_what_comes_while_a_batch_runs_is_the_next_batch(new_batches: Call
     may_end.set()
     await asyncio.gather(*first, *others)
     assert ran == [1, 5]
+
+
+async def test_those_who_come_one_after_the_other_without_a_pause_share_a_batch(
+    new_batches: Callable[..., Batches],
+) -> None:
+    batches = new_batches()
+
+    async def client(number: int) -> None:
+        for _ in range(2):
+            await turns(number)
+            await batches.run(lambda _: None)
+
+    await asyncio.gather(*map(client, range(1, 9)))
+    assert ran == [8, 8]
 
 
 async def test_a_batch_that_takes_long_holds_nobody_up_while_there_is_another_thread(
