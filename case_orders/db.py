@@ -5,7 +5,7 @@ Writes share commits (`case_orders.group_commit`), and a function knows nothing 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
@@ -76,13 +77,25 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return _UtcText() if dialect.name == "sqlite" else _Aware(timezone=True)  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+class _UtcText(sqlite.DATETIME):
+    """As SQLAlchemy has SQLite keep it, by Python's own functions: nothing else is bound and read so often."""
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:
+        return lambda value: (
+            None if value is None else value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        )
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], datetime | None]:
+        return lambda text: None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class _Aware(DateTime):
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[datetime | None], datetime | None]:
+        return lambda value: None if value is None else value.astimezone(UTC)
 
 
 class Database:

@@ -11,7 +11,6 @@ import orjson
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    CursorResult,
     FromClause,
     Select,
     String,
@@ -21,6 +20,7 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy import Row as SQLRow
 from sqlmodel import Session, SQLModel
 
 from case_orders.row import Row
@@ -146,7 +146,7 @@ class _Query:
             matches = [table.columns[name] == value for name, value in zip(by, values, strict=True)]
             self._select[dialect] = complete(select().select_from(rows.join(table, and_(*matches))))
 
-    def run(self, session: Session, asked: Collection[Values]) -> CursorResult[*tuple[Any, ...]]:
+    def run(self, session: Session, asked: Collection[Values]) -> Sequence[SQLRow[*tuple[Any, ...]]]:
         if session.autoflush:  # a shared session looks for itself at what it executes
             session.flush()
         connection = session.connection()
@@ -155,7 +155,7 @@ class _Query:
             parameters: dict[str, Any] = {"asked": orjson.dumps(list(asked)).decode()}
         else:
             parameters = dict(zip(self._by, map(list, zip(*asked, strict=True)), strict=True))
-        return connection.execute(self._select[dialect], parameters)
+        return connection.execute(self._select[dialect], parameters).all()
 
 
 def _asked_as_json(by: Sequence[str]) -> tuple[FromClause, list[ColumnElement[str]]]:

@@ -106,8 +106,10 @@ class Pipes:
         self._directory = directory
 
     def ring(self, connection: object) -> None:
-        for pipe in self._directory.glob("*.pipe"):
-            _write_to(pipe)
+        with suppress(FileNotFoundError):  # no worker ever listened
+            for pipe in self._directory.iterdir():
+                if pipe.suffix == ".pipe":
+                    _write_to(pipe)
 
     @asynccontextmanager
     async def listening(self, wake: Callable[[], None]) -> AsyncIterator[None]:
