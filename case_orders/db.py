@@ -56,8 +56,9 @@ _POSTGRESQL_BEHIND_POOLER = {**_POSTGRESQL, "options": "", "prepare_threshold": 
 
 
 def now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
+    """The present, in UTC. Never a whole second: so every time is written with a fraction, by whatever writes it."""
+    moment = datetime.now(UTC)
+    return moment if moment.microsecond else moment.replace(microsecond=1)
 
 
 def new_id() -> str:

@@ -88,13 +88,17 @@ class Order(SealedTable, table=True):
 
     @classmethod
     def summarized(cls) -> list[Any]:
-        """The columns of `summary`."""
+        """The columns of `summary_of`."""
         return [getattr(cls, attribute) for attribute in _SUMMARY.values()]
 
     @staticmethod
-    def summary(order: Any) -> JSON:
-        """The contract's OrderSummary of an order, or of a row with the columns of `summarized`."""
-        return {name: getattr(order, attribute) for name, attribute in _SUMMARY.items()}
+    def summary_of(columns: Sequence[Any]) -> JSON:
+        """The contract's OrderSummary of what was selected by `summarized`."""
+        return dict(zip(_SUMMARY, columns, strict=True))
+
+    def summary(self) -> JSON:
+        """The contract's OrderSummary."""
+        return {name: getattr(self, attribute) for name, attribute in _SUMMARY.items()}
 
     @staticmethod
     def asks(order_id: str) -> Iterator[Ask]:
@@ -104,7 +108,7 @@ class Order(SealedTable, table=True):
 
     def as_json(self, session: Session) -> JSON:
         """The contract's Order."""
-        return self.summary(self) | without_none(
+        return self.summary() | without_none(
             shippingAddress=self.shipping_address,
             patientHealthInfo=self.patient_health_info,
             prescriber=self.prescriber,
