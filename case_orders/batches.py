@@ -35,7 +35,7 @@ class Pending:
         return not self.outcome.cancelled()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nobody wants to know."""
 
 
@@ -77,7 +77,7 @@ class Batches:
         self._most_lanes = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
-    async def run(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = _nothing) -> T:
+    async def run(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = nothing) -> T:
         """What `work` returns. What it `asks` is looked up for the whole batch beforehand.
 
         `begin` is called once, in the event loop, just before the transaction in which `work` runs.

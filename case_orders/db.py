@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
-from case_orders.batches import Busy, T, Work
+from case_orders.batches import Busy, T, Work, nothing
 from case_orders.group_commit import Uncertain, writer
 from case_orders.group_read import reader
 from case_orders.shared_session import Ask
@@ -124,23 +124,23 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    async def write(self, work: Work[T], asks: Sequence[Ask] = (), **options: Any) -> T:
+    async def write(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = nothing) -> T:
         """Run `work` in a transaction; what it did is durable when this returns.
 
         What it says that it `asks` of the database costs less, since writes that wait together ask together.
-        `options` are those of `Batches.run`.
+        `begin` is called once, in the event loop, just before the transaction.
         `work` may run again if the database made the first run fail, so it must have no other effects.
         Raises what `work` raises, `Busy`, `Uncertain`, or one of `UNAVAILABLE`.
         """
-        return await self._writer.run(work, asks, **options)
+        return await self._writer.run(work, asks, begin)
 
-    async def read(self, work: Work[T], asks: Sequence[Ask] = (), **options: Any) -> T:
+    async def read(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = nothing) -> T:
         """Run `work` on one state of the data, which it cannot change.
 
-        What it says that it `asks` costs less, and `options` are as with `write`. Raises what `work` raises, `Busy`, or
-        one of `UNAVAILABLE`.
+        What it says that it `asks` costs less, and `begin` is called as with `write`. Raises what `work` raises,
+        `Busy`, or one of `UNAVAILABLE`.
         """
-        return await self._reader.run(work, asks, **options)
+        return await self._reader.run(work, asks, begin)
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

@@ -7,7 +7,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
-from sqlmodel._compat import init_pydantic_private_attrs
 
 _STATE = "_sa_instance_state"
 """Where SQLAlchemy keeps what it knows of a row."""
@@ -77,7 +76,7 @@ class Row(SQLModel):
         if name == _STATE:
             manager_of_class(type(self)).setup_instance(self)
         elif name in BaseModel.__slots__:
-            init_pydantic_private_attrs(self)
+            object.__setattr__(self, name, set() if name == "__pydantic_fields_set__" else None)
         else:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return object.__getattribute__(self, name)
