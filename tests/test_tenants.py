@@ -6,7 +6,7 @@ database runs and the rows that are made of what it found.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from case_orders.db import Database, new_id
 from case_orders.edge import contract
 from case_orders.key_use import KeyUse
 from case_orders.pharmacies.signing import sign_report
+from case_orders.row import Row
 from case_orders.signing_secrets import new_secret
 from tests.handlers.steps import ask, objects
 from tests.support.contract_client import ContractClient
@@ -55,10 +56,17 @@ def work_done() -> Iterator[list[str]]:
     def note_row(row: object, _context: object) -> None:
         done.append(f"row of {type(row).__name__}")
 
+    def found(table: type[Row], columns: Iterable[str], values: Iterable[Any]) -> Row:
+        done.append(f"row of {table.__name__}")
+        return made(table, columns, values)
+
+    made = Row.found.__func__
     event.listen(Engine, "before_cursor_execute", note_statement)
     event.listen(Mapper, "load", note_row)
     try:
-        yield done
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Row, "found", classmethod(found))
+            yield done
     finally:
         event.remove(Engine, "before_cursor_execute", note_statement)
         event.remove(Mapper, "load", note_row)
@@ -100,7 +108,7 @@ async def test_a_report_to_a_connection_that_does_not_exist_costs_the_same_work_
             answers.append(await api.post(f"/pharmacy-connections/{connection}/events", content=body, headers=headers))
         work.append([line for line in done if not line.startswith("row")])
     assert work[1] == work[2]
-    assert any("FROM pharmacies" in line for line in work[2])
+    assert any("JOIN pharmacies" in line for line in work[2])
     assert verified == [body] * 3
     assert [answer.json() | {"requestId": ""} for answer in answers] == [answers[0].json() | {"requestId": ""}] * 3
     assert answers[0].json()["code"] == "invalid_signature"
@@ -118,7 +126,7 @@ async def test_work_is_seen_where_there_is_some(api: ContractClient, us: Tenant)
     with work_done() as done:
         await ask(api, "getCase", {"caseId": us.case_id})
     assert "row of Case" in done
-    assert [line for line in done if "FROM cases" in line]
+    assert [line for line in done if "JOIN cases" in line]
 
 
 async def test_a_link_that_was_not_signed_here_asks_the_database_for_nothing(
