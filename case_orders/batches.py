@@ -45,6 +45,8 @@ Outcome = tuple[Any, BaseException | None]
 
 # For so long a batch may have its thread before another thread takes what waits meanwhile.
 _GIVES_WAY_AFTER_SECONDS = 0.05
+# About as long as a batch takes: whoever came first waits for one more at most.
+_TAKES_IN_SECONDS = 0.02
 
 
 class Batches:
@@ -106,6 +108,8 @@ class Batches:
         while self._waiting:
             await self._take_in()
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
+            if not batch:  # another lane took them meanwhile
+                break
             for pending in batch:
                 if pending.is_awaited:
                     pending.begin()
@@ -118,12 +122,13 @@ class Batches:
                 _tell(pending, outcome)
 
     async def _take_in(self) -> None:
-        """Let the event loop hand over what has arrived by now.
+        """Let the event loop hand over what has arrived by now, but not for long if more keeps arriving.
 
         Else, of those who ask again once they are answered, the first would have a batch alone, and all others wait.
         """
-        seen = 0
-        while seen < len(self._waiting) < self._at_once:
+        loop = asyncio.get_running_loop()
+        seen, latest = 0, loop.time() + _TAKES_IN_SECONDS
+        while seen < len(self._waiting) < self._at_once and loop.time() < latest:
             seen = len(self._waiting)
             await asyncio.sleep(0)
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, DateTime, Dialect, Engine, event, make_url, text
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, create_engine
 from uuid_utils import uuid7
 
@@ -56,7 +55,7 @@ _POSTGRESQL_BEHIND_POOLER = {**_POSTGRESQL, "options": "", "prepare_threshold": 
 
 
 def now() -> datetime:
-    """The present, in UTC. Never a whole second: so every time is written with a fraction, by whatever writes it."""
+    """The present, in UTC. Never a whole second, so that times that are taken here are all written with a fraction."""
     moment = datetime.now(UTC)
     return moment if moment.microsecond else moment.replace(microsecond=1)
 
@@ -73,30 +72,25 @@ def first_id(moment: datetime) -> str:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time. SQLite knows no time zones: there it is kept in UTC without one."""
+    """A point in time. SQLite knows no time zones: there it is kept in UTC without one.
+
+    Nothing else is bound and read so often: SQLite's text is made and read by Python's own functions.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return _UtcText() if dialect.name == "sqlite" else _Aware(timezone=True)  # type: ignore[no-untyped-call]  # SQLAlchemy's
-
-
-class _UtcText(sqlite.DATETIME):
-    """As SQLAlchemy has SQLite keep it, by Python's own functions: nothing else is bound and read so often."""
-
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        if dialect.name != "sqlite":
+            return super().bind_processor(dialect)
         return lambda value: (
             None if value is None else value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
         )
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], datetime | None]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        if dialect.name != "sqlite":  # which gives it in the zone of the session, whatever that is behind a pooler
+            return lambda value: None if value is None else value.astimezone(UTC)
         return lambda text: None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-class _Aware(DateTime):
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[datetime | None], datetime | None]:
-        return lambda value: None if value is None else value.astimezone(UTC)
 
 
 class Database:

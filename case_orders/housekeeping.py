@@ -51,7 +51,7 @@ async def keep_house(database: Database, settings: Settings, stop: asyncio.Event
 async def clean_up(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     """Throw away all that need not be kept any longer, or as much as is done when `stop` is set."""
     for chore in _chores(settings):
-        while await database.write(chore) == BATCH and not stop.is_set():
+        while await database.write(chore) >= BATCH and not stop.is_set():
             pass
 
 

@@ -86,7 +86,9 @@ class Lookup(Generic[R]):
         """The same, asked of the database."""
         found: dict[Values, list[R]] = {values: [] for values in asked}
         for row in self._query.run(session, found):
-            found[tuple([row[place] for place in self._places])].append(self.table.found(self._columns, row))
+            values = tuple([row[place] for place in self._places])
+            if values in found:  # SQLite's JSON ends a text at a NUL, and finds what was not asked for
+                found[values].append(self.table.found(self._columns, row))
         return dict(found)
 
     def values_of(self, row: SQLModel) -> Values:
@@ -147,6 +149,8 @@ class _Query:
             self._select[dialect] = complete(select().select_from(rows.join(table, and_(*matches))))
 
     def run(self, session: Session, asked: Collection[Values]) -> Sequence[SQLRow[*tuple[Any, ...]]]:
+        if not asked:
+            return []
         if session.autoflush:  # a shared session looks for itself at what it executes
             session.flush()
         connection = session.connection()

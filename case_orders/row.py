@@ -16,6 +16,8 @@ class _OnlyRead:
     """Stands where SQLAlchemy's knowledge of a row would be, so that no session takes it and no value is set."""
 
     def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # Python asks for what it would copy or print it by
+            raise AttributeError(name)
         raise TypeError("a row that was looked up is there to be read: who changes one takes it from the session")
 
 
@@ -59,7 +61,7 @@ class Row(SQLModel):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether SQLAlchemy knows nothing of the row: it was made and no session took it."""
+        """Whether SQLAlchemy knows nothing of the row: it was made, and neither a session nor `inspect` saw it."""
         return _STATE not in self.__dict__
 
     def __setattr__(self, name: str, value: Any) -> None:

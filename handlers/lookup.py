@@ -17,6 +17,7 @@ CASES = Lookup(Case, "id", "organization_id")
 ORDERS = Lookup(Order, "id", "organization_id")
 _DOCUMENTS = Lookup(Document, "id", "order_id")
 _WEBHOOKS = Lookup(Webhook, "id", "organization_id")
+_DELIVERIES = Lookup(Delivery, "id", "webhook_id")
 
 T = TypeVar("T", bound=SQLModel)
 
@@ -47,15 +48,12 @@ def own_webhook(session: Session, caller: Caller, webhook_id: str) -> Webhook:
 
 def own_webhook_to_change(session: Session, caller: Caller, webhook_id: str) -> Webhook:
     """One that is nobody else's to change until this transaction ends."""
-    return _found("Webhook", _held(session, Webhook, id=webhook_id, organization_id=caller.organization_id))
+    query = select(Webhook).where(Webhook.id == webhook_id, Webhook.organization_id == caller.organization_id)
+    return _found("Webhook", session.exec(query.with_for_update(key_share=True)).one_or_none())
 
 
-def own_delivery_to_change(session: Session, webhook: Webhook, delivery_id: str) -> Delivery:
-    return _found("Delivery", _held(session, Delivery, id=delivery_id, webhook_id=webhook.id))
-
-
-def _held(session: Session, table: type[T], **values: str) -> T | None:
-    return session.exec(select(table).filter_by(**values).with_for_update(key_share=True)).one_or_none()
+def own_delivery(session: Session, webhook: Webhook, delivery_id: str) -> Delivery:
+    return _found("Delivery", _DELIVERIES.one(session, delivery_id, webhook.id))
 
 
 def _found(what: str, row: T | None) -> T:

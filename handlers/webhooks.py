@@ -12,7 +12,7 @@ from case_orders.errors import Conflict, Forbidden, Invalid, Problem
 from case_orders.outbound import Blocked, Outbound
 from case_orders.signing_secrets import new_secret
 from case_orders.webhooks import events
-from handlers.lookup import own_delivery_to_change, own_webhook, own_webhook_to_change, page_of
+from handlers.lookup import own_delivery, own_webhook, own_webhook_to_change, page_of
 from models import Attempt, Delivery, Webhook
 
 OLD_SECRET_VALID_FOR = timedelta(hours=24)
@@ -139,8 +139,8 @@ def _attempts(session: Session, deliveries: list[Delivery]) -> dict[str, list[At
 
 
 def redeliver(session: Session, caller: Caller, webhook_id: str, delivery_id: str) -> Answer:
-    webhook = own_webhook_to_change(session, caller, webhook_id)
-    delivery = own_delivery_to_change(session, webhook, delivery_id)
+    webhook = own_webhook(session, caller, webhook_id)
+    delivery_id = own_delivery(session, webhook, delivery_id).id
     _require_active(webhook)
-    events.send_now(session, webhook, delivery)
+    delivery = events.send_now(session, webhook_id, delivery_id)
     return accepted("Redelivery accepted", delivery=delivery.as_json(_attempts(session, [delivery])[delivery.id]))

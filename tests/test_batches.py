@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -66,6 +67,40 @@ async def test_those_who_come_one_after_the_other_without_a_pause_share_a_batch(
 
     await asyncio.gather(*map(client, range(1, 9)))
     assert ran == [8, 8]
+
+
+async def test_who_came_first_does_not_wait_for_all_that_keep_coming(
+    new_batches: Callable[..., Batches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("case_orders.batches._TAKES_IN_SECONDS", 0)
+    batches = new_batches()
+
+    async def client(number: int) -> None:
+        await turns(number)
+        await batches.run(lambda _: None)
+
+    await asyncio.gather(*map(client, range(1, 9)))
+    assert ran[0] == 1
+
+
+async def test_of_two_threads_that_are_free_at_once_only_one_takes_what_waits(
+    new_batches: Callable[..., Batches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("case_orders.batches._GIVES_WAY_AFTER_SECONDS", 0.001)
+    batches, may_end = new_batches(), [threading.Event(), threading.Event()]
+    work = [asyncio.create_task(batches.run(lambda _, end=end: end.wait())) for end in may_end[:1]]
+    while len(ran) < 1:
+        await asyncio.sleep(0.005)
+    work.append(asyncio.create_task(batches.run(lambda _: may_end[1].wait())))
+    while len(ran) < 2:
+        await asyncio.sleep(0.005)
+    work.append(asyncio.create_task(batches.run(lambda _: None)))
+    await asyncio.sleep(0.01)
+    for end in may_end:
+        end.set()
+    time.sleep(0.05)  # noqa: ASYNC251  both are free by the time that the event loop looks
+    await asyncio.gather(*work)
+    assert ran == [1, 1, 1]
 
 
 async def test_a_batch_that_takes_long_holds_nobody_up_while_there_is_another_thread(

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, literal, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Session, col, delete, select, update
 
 from case_orders import migrations
-from case_orders.db import Busy, Database, Uncertain, new_id, now
+from case_orders.db import Busy, Database, Uncertain, UtcDateTime, new_id, now
 from case_orders.lookups import Lookup
 from models import Organization
 from tests.support import plans
@@ -457,6 +457,24 @@ async def test_a_moment_comes_back_as_it_was_in_utc(ours: Database) -> None:
     stored = await ours.read(lambda session: session.exec(select(Organization.created_at)).one())
     assert stored == moment
     assert stored.tzinfo is UTC
+
+
+async def test_a_moment_is_in_utc_whatever_the_zone_of_a_session_behind_a_pooler(postgres: ThrowawayPostgres) -> None:
+    url = postgres.create_database()
+    name = url.rpartition("/")[2]
+    database = Database(f"{url.replace('postgresql+psycopg:', 'postgresql:')}?pooler=transaction")
+    try:
+        with database.transaction() as session:
+            session.connection().execute(text(f"ALTER DATABASE \"{name}\" SET timezone = 'Europe/Berlin'"))
+        database.dispose()
+        moment = now()
+        with database.snapshot() as session:
+            assert session.connection().execute(text("SHOW timezone")).scalar_one() == "Europe/Berlin"
+            found = session.exec(select(literal(moment, UtcDateTime()))).one()
+        assert found == moment
+        assert found.tzinfo is UTC
+    finally:
+        await database.close()
 
 
 def test_ids_sort_by_their_making() -> None:

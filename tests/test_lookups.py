@@ -1,13 +1,16 @@
 """Look-ups that are made beforehand for several pieces of work: each finds what it would find if it asked itself."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Connection, update
 from sqlmodel import Session, col
 
+from case_orders import migrations
 from case_orders.db import Database, new_id
 from case_orders.lookups import Lookup
 from case_orders.shared_session import SharedSession
-from models import Case, Drug, Event
+from models import Case, Drug, Event, Organization
 from tests.support.plans import statements
 from tests.support.world import PATIENT, Tenant
 
@@ -143,3 +146,21 @@ def test_a_row_that_was_looked_up_is_not_to_be_changed(database: Database, us: T
                 change()
         assert case.reference is None
         assert case.patient == PATIENT
+
+
+def test_nothing_is_found_where_nothing_is_asked(database: Database) -> None:
+    with database.transaction() as session:
+        assert DRUGS.each(session, []) == {}
+
+
+def test_a_text_that_goes_on_after_a_nul_is_another_one(tmp_path: Path) -> None:
+    """For SQLite's JSON it ends there; PostgreSQL knows no such text."""
+    database = Database(f"sqlite:///{tmp_path}/case-orders.db")
+    migrations.upgrade(database.engine)
+    with database.transaction() as session:
+        session.add(clinic := Organization(name="Clinic"))
+        session.flush()
+        session.add(Drug(organization_id=clinic.id, code="n", name="N"))
+        assert DRUGS.all(session, clinic.id, "n\0ul") == []
+        assert len(DRUGS.all(session, clinic.id, "n")) == 1
+    database.dispose()

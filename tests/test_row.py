@@ -1,5 +1,7 @@
 """Rows: what may be set on one, and when SQLAlchemy learns of it."""
 
+from copy import deepcopy
+
 import pytest
 from sqlalchemy import inspect
 
@@ -36,3 +38,8 @@ def test_a_row_has_what_pydantic_looks_for() -> None:
     assert row == row.model_copy()
     assert row.model_dump()["name"] == "Clinic"
     assert "Clinic" in repr(row)
+
+
+def test_a_row_that_was_looked_up_can_be_copied() -> None:
+    found = Organization.found(["id", "name"], ["7", "Clinic"])
+    assert deepcopy(found).name == "Clinic"

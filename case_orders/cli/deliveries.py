@@ -59,6 +59,6 @@ def redeliver(delivery_ids: Annotated[list[str], typer.Argument(metavar="DELIVER
             webhook = get(session, Webhook, delivery.webhook_id, "webhook")
             if not webhook.active:
                 console.fail("The webhook of a delivery is not active.")
-            events.send_now(session, webhook, delivery)
+            events.send_now(session, webhook.id, delivery.id)
             tell(session, "deliveries redeliver", webhook.organization_id, delivery_id=delivery.id)
     console.say(f"Deliveries to be sent again: {len(set(delivery_ids))}.")

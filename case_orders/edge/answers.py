@@ -12,7 +12,7 @@ from case_orders.errors import Refusal
 
 
 def rfc3339(moment: datetime) -> str:
-    """A point in time as the contract writes it: in UTC, with `Z`."""
+    """A point in time in UTC, with `Z` and six digits of a second's fraction."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

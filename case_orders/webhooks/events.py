@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from sqlmodel import Session, select
+from sqlmodel import Session, SQLModel, select
 
 from case_orders.db import now
 from case_orders.lookups import Lookup
@@ -13,6 +13,8 @@ from case_orders.outbox import enqueue, replay
 from models import Delivery, Event, Job, Order, Webhook
 from models.jobs import JobKind
 from models.webhooks import DeliveryStatus
+
+T = TypeVar("T", bound=SQLModel)
 
 
 class EventType(StrEnum):
@@ -80,14 +82,15 @@ def _destination(url: str) -> str:
     return urlsplit(url).netloc.lower()
 
 
-def send_now(session: Session, webhook: Webhook, delivery: Delivery) -> None:
+def send_now(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
     """Send a delivery again, with the whole schedule of retries before it, by the one job that it has.
 
     An attempt that is under way is recorded, but decides nothing any more.
     """
-    # Whoever records an attempt holds the webhook too.
-    session.refresh(webhook, with_for_update={"key_share": True})
-    job = session.exec(select(Job).where(Job.subject == delivery.id).with_for_update()).one_or_none()
+    # In the order in which a worker holds them that records an attempt or gives it up.
+    webhook = _hold(session, Webhook, webhook_id)
+    job = session.exec(select(Job).where(Job.subject == delivery_id).with_for_update()).one_or_none()
+    delivery = _hold(session, Delivery, delivery_id)
     delivery.status, delivery.next_attempt_at = DeliveryStatus.PENDING, now()
     session.add(delivery)
     if job is None:
@@ -95,3 +98,9 @@ def send_now(session: Session, webhook: Webhook, delivery: Delivery) -> None:
     else:
         job.destination = _destination(webhook.url)
         replay(session, job)
+    return delivery
+
+
+def _hold(session: Session, table: type[T], row_id: str) -> T:
+    """A row as it is now; nobody else changes it until this transaction ends."""
+    return session.get_one(table, row_id, with_for_update={"key_share": True}, populate_existing=True)

@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import count
@@ -12,6 +14,7 @@ import pytest
 from aiohttp import web
 from sqlmodel import Session, select
 
+from case_orders import outbox
 from case_orders.db import now
 from case_orders.webhooks import delivery, events, sending
 from case_orders.webhooks.events import EventType
@@ -308,8 +311,7 @@ async def test_a_redelivery_sends_the_same_message_again_with_all_its_attempts(d
     await desk.attempt(8)
     endpoint.status = 204
     with desk.database.transaction() as session:
-        failed = session.exec(select(Delivery)).one()
-        events.send_now(session, session.get_one(Webhook, webhook_id), failed)
+        events.send_now(session, webhook_id, session.exec(select(Delivery.id)).one())
     await desk.attempt()
     first, second = endpoint.received
     assert first.json["id"] == second.json["id"]
@@ -320,8 +322,30 @@ async def test_a_redelivery_sends_the_same_message_again_with_all_its_attempts(d
 
 def redeliver(desk: Desk, webhook_id: str) -> None:
     with desk.database.transaction() as session:
-        delivery = session.exec(select(Delivery)).one()
-        events.send_now(session, session.get_one(Webhook, webhook_id), delivery)
+        events.send_now(session, webhook_id, session.exec(select(Delivery.id)).one())
+
+
+async def test_a_redelivery_while_a_worker_gives_up_sends_again(desk: Desk, endpoint: Endpoint) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+    (job,) = desk.claim_all()
+    buried = threading.Event()
+
+    def give_up() -> None:
+        with desk.database.transaction() as session:
+            outbox.bury(session, job, "no")
+            buried.set()
+            time.sleep(0.2)  # the other one waits for the job by now
+            delivery.fail_delivery(session, job, "no")
+
+    def send_again() -> None:
+        buried.wait()
+        redeliver(desk, webhook_id)
+
+    await asyncio.gather(asyncio.to_thread(give_up), asyncio.to_thread(send_again))
+    assert desk.delivery().status is DeliveryStatus.PENDING
+    await desk.attempt()
+    assert desk.delivery().status is DeliveryStatus.DELIVERED
 
 
 async def test_a_redelivery_takes_over_the_job_that_waits(desk: Desk, endpoint: Endpoint) -> None:
