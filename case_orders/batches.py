@@ -23,11 +23,15 @@ class Busy(Exception):
 
 @dataclass(slots=True)
 class Pending:
-    """A piece of work, what it will look up, who wants to know when it begins, and who waits for it."""
+    """A piece of work, what it will look up, who wants to know when it begins, and who waits for it.
+
+    It `holds` if it locks many rows, in an order of its own.
+    """
 
     work: Work[Any]
     asks: Sequence[Ask]
     begin: Callable[[], object]
+    holds: bool
     outcome: asyncio.Future[Any]
 
     @property
@@ -79,15 +83,24 @@ class Batches:
         self._most_lanes = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
-    async def run(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = nothing) -> T:
+    async def run(
+        self,
+        work: Work[T],
+        asks: Sequence[Ask] = (),
+        begin: Callable[[], object] = nothing,
+        *,
+        holds: bool = False,
+    ) -> T:
         """What `work` returns. What it `asks` is looked up for the whole batch beforehand.
 
         `begin` is called once, in the event loop, just before the transaction in which `work` runs.
+        Of work that `holds` no two pieces share a transaction: it would hold rows in the order of the one and then in
+        that of the other, and two transactions would wait for each other.
         Raises what `work` raises, `Busy` at once if too much waits, or `too_late`.
         """
         if len(self._waiting) >= self._most_waiting:
             raise Busy
-        pending = Pending(work, asks, begin, asyncio.get_running_loop().create_future())
+        pending = Pending(work, asks, begin, holds, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
         self._open_lane_if_needed()
         try:
@@ -107,7 +120,7 @@ class Batches:
         loop = asyncio.get_running_loop()
         while self._waiting:
             await self._take_in()
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._at_once))]
+            batch = self._next_batch()
             if not batch:  # another lane took them meanwhile
                 break
             for pending in batch:
@@ -120,6 +133,14 @@ class Batches:
                 outcomes = [(None, failure)] * len(batch)
             for pending, outcome in zip(batch, outcomes, strict=True):
                 _tell(pending, outcome)
+
+    def _next_batch(self) -> list[Pending]:
+        batch: list[Pending] = []
+        holds = False
+        while self._waiting and len(batch) < self._at_once and not (holds and self._waiting[0].holds):
+            holds = holds or self._waiting[0].holds
+            batch.append(self._waiting.popleft())
+        return batch
 
     async def _take_in(self) -> None:
         """Let the event loop hand over what has arrived by now, but not for long if more keeps arriving.

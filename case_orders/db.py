@@ -118,15 +118,23 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    async def write(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = nothing) -> T:
+    async def write(
+        self,
+        work: Work[T],
+        asks: Sequence[Ask] = (),
+        begin: Callable[[], object] = nothing,
+        *,
+        holds: bool = False,
+    ) -> T:
         """Run `work` in a transaction; what it did is durable when this returns.
 
         What it says that it `asks` of the database costs less, since writes that wait together ask together.
-        `begin` is called once, in the event loop, just before the transaction.
+        `begin` is called once, in the event loop, just before the transaction. What `holds` many rows says so: no two
+        such pieces share a transaction.
         `work` may run again if the database made the first run fail, so it must have no other effects.
         Raises what `work` raises, `Busy`, `Uncertain`, or one of `UNAVAILABLE`.
         """
-        return await self._writer.run(work, asks, begin)
+        return await self._writer.run(work, asks, begin, holds=holds)
 
     async def read(self, work: Work[T], asks: Sequence[Ask] = (), begin: Callable[[], object] = nothing) -> T:
         """Run `work` on one state of the data, which it cannot change.

@@ -84,7 +84,7 @@ class Context:
                     audit.record(session, audit.of_job(job, "done"))
             return [job.id in held for job, _ in ended]
 
-        if not await self._gathering(act, self.database.write, both).ask((job, subject)):
+        if not await self._gathering(act, self._write, both).ask((job, subject)):
             raise LeaseLost
 
     async def hold_together(self, job: Claimed, act: Beginning[A, B], subject: A) -> B:
@@ -95,7 +95,7 @@ class Context:
             answers = iter(act(session, self.settings, [subject for job, subject in begun if job.id in held]))
             return [next(answers) if job.id in held else LeaseLost() for job, _ in begun]
 
-        answer: B | LeaseLost = await self._gathering(act, self.database.write, checked).ask((job, subject))
+        answer: B | LeaseLost = await self._gathering(act, self._write, checked).ask((job, subject))
         if isinstance(answer, LeaseLost):
             raise answer
         return answer
@@ -107,8 +107,11 @@ class Context:
 
     async def write_together(self, write: Together[A, B], subject: A) -> B:
         """The same for a function that writes. It must not fail for one in a way that spoils the others."""
-        answer: B = await self._gathering(write, self.database.write, write).ask(subject)
+        answer: B = await self._gathering(write, self._write, write).ask(subject)
         return answer
+
+    async def _write(self, work: Callable[[Session], Any], begin: Callable[[], object]) -> Any:
+        return await self.database.write(work, begin=begin, holds=True)
 
     def _gathering(
         self, key: Callable[..., Any], door: Callable[..., Awaitable[Any]], act: Together[Any, Any]

@@ -69,6 +69,14 @@ async def test_those_who_come_one_after_the_other_without_a_pause_share_a_batch(
     assert ran == [8, 8]
 
 
+async def test_no_two_pieces_that_hold_rows_share_a_transaction(new_batches: Callable[..., Batches]) -> None:
+    """They would hold rows in the order of the one and then in that of the other."""
+    batches = new_batches()
+    holding = [False, True, False, True, True, False]
+    await asyncio.gather(*(batches.run(lambda _: None, holds=holds) for holds in holding))
+    assert ran == [3, 1, 2]
+
+
 async def test_who_came_first_does_not_wait_for_all_that_keep_coming(
     new_batches: Callable[..., Batches], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,17 +65,23 @@ async def deliver_webhook(context: Context, job: Claimed) -> None:
         return
     sent_at = now()
     outcome = await send(context, message, sent_at)
-    if outcome.delivered:
-        await context.write_together(_record_delivered, Sent(job, message.webhook.id, sent_at, outcome))
-    else:
-        await context.database.write(lambda session: _record(session, job, sent_at, outcome))
+    record = _record_delivered if outcome.delivered else _record_failed
+    await context.write_together(record, Sent(job, message.webhook.id, sent_at, outcome))
+
+
+def _record_failed(session: Session, sent: Sequence[Sent]) -> list[None]:
+    """Record messages that were not taken. Their webhooks are held in one order first, in which all hold them."""
+    session.connection().execute(_HELD, {"ids": list({one.webhook_id for one in sent})})
+    for one in sent:
+        _record(session, one.job, one.at, one.outcome)
+    return [None] * len(sent)
 
 
 def _record(session: Session, job: Claimed, sent_at: datetime, outcome: Outcome) -> None:
     """Store the attempt and what follows from it, together with the end of the job or its next due time."""
-    pause = None if outcome.delivered or outcome.unwanted else _pause(job.attempt, outcome.retry_after)
+    pause = None if outcome.unwanted else _pause(job.attempt, outcome.retry_after)
     if outcome.sent or pause is None:
-        audit.record(session, audit.of_job(job, "done" if outcome.delivered else "failed"))
+        audit.record(session, audit.of_job(job, "failed"))
     delivery = session.get(Delivery, job.subject)
     if delivery is None:  # deleted with its webhook while the message was under way
         with suppress(LeaseLost):  # what was sent is told all the same
@@ -100,7 +106,7 @@ def _record(session: Session, job: Claimed, sent_at: datetime, outcome: Outcome)
         return
     delivery.next_attempt_at = None if pause is None else now() + pause
     if pause is None:
-        delivery.status = DeliveryStatus.DELIVERED if outcome.delivered else DeliveryStatus.FAILED
+        delivery.status = DeliveryStatus.FAILED
     session.add(delivery)
 
 
@@ -149,9 +155,7 @@ def _end(session: Session, job: Claimed, outcome: Outcome, pause: timedelta | No
 
 
 def _judge_webhook(webhook: Webhook, outcome: Outcome) -> None:
-    if outcome.delivered:
-        webhook.failing_since = webhook.failed_at = None
-    elif outcome.unwanted:
+    if outcome.unwanted:
         webhook.active, webhook.inactive_reason = (False, "The endpoint answered 410 Gone")
     elif _note_failure(webhook, now()) > SWITCHED_OFF_AFTER:
         webhook.active, webhook.inactive_reason = (False, "No message was delivered for five days")
