@@ -60,9 +60,12 @@ class Context:
     links: Links
     _gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = field(default_factory=dict)
 
-    async def complete(self, job: Claimed, act: Callable[[Session], Any] = lambda session: None) -> None:
+    async def complete(
+        self, job: Claimed, act: Callable[[Session], Any] = lambda session: None, *, holds: bool = False
+    ) -> None:
         """Run `act`, if there is anything to do, and end the job: both or neither.
 
+        `holds` is as with `Database.write`: whoever changes an order holds it and its case.
         Raises `LeaseLost` if another worker has the job by now.
         """
 
@@ -71,7 +74,7 @@ class Context:
             act(session)
             audit.record(session, audit.of_job(job, "done"))
 
-        await self.database.write(both)
+        await self.database.write(both, holds=holds)
 
     async def complete_together(self, job: Claimed, act: Ending[A], subject: A) -> None:
         """The same for a module's function `act`: jobs that end by it at the same time are ended by one call of it."""

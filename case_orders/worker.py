@@ -146,16 +146,17 @@ class Worker:
     async def _end(self, job: Claimed, kind: Kind, verdict: Again | GiveUp) -> None:
         """Put the job off, or bury it, with what that means for what it was about."""
 
-        def act(session: Session) -> None:
-            if isinstance(verdict, Again) and job.attempt < kind.attempts:
-                outbox.retry(session, job, verdict.reason, max(verdict.delay, _backoff(job.attempt)))
-            else:
-                outbox.bury(session, job, verdict.reason)
-                kind.on_dead(session, job, verdict.reason)
-                audit.record(session, audit.of_job(job, "given up"))
+        def bury(session: Session) -> None:
+            outbox.bury(session, job, verdict.reason)
+            kind.on_dead(session, job, verdict.reason)
+            audit.record(session, audit.of_job(job, "given up"))
 
         try:
-            await self.database.write(act)
+            if isinstance(verdict, Again) and job.attempt < kind.attempts:
+                pause = max(verdict.delay, _backoff(job.attempt))
+                await self.database.write(lambda session: outbox.retry(session, job, verdict.reason, pause))
+            else:
+                await self.database.write(bury, holds=True)
         except LeaseLost:
             log.warning("lease lost", job=job.id, kind=job.kind)
         except Exception as failure:  # the lease runs out and the job comes back

@@ -28,7 +28,7 @@ async def cancel_order(context: Context, job: Claimed) -> None:
         raise verdict(error) from error
     if isinstance(answer, NotKnown):
         _require_belief(order)
-    await context.complete(job, lambda session: _record(session, order.id, answer, context))
+    await context.complete(job, lambda session: _record(session, order.id, answer, context), holds=True)
 
 
 def _require_belief(order: Order) -> None:

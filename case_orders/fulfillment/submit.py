@@ -62,7 +62,7 @@ async def submit_order(context: Context, job: Claimed) -> None:
         known = await pharmacy.look_up(order_id) if submission.sent_before or submission.cancel_requested else None
         if known is None and submission.cancel_requested:
             require_silence(submission.sent_at)
-            await context.complete(job, lambda session: _cancel(session, order_id, context.settings))
+            await context.complete(job, lambda session: _cancel(session, order_id, context.settings), holds=True)
             return
         answer = await pharmacy.submit(submission.order) if known is None else None
     except PharmacyError as error:
