@@ -101,6 +101,8 @@ def give_meaning(case: Case) -> dict[str, Any]:
             return {"auth": sign}
         case "redeliver":  # two ids that belong together are not met by chance
             case.path_parameters |= {name: EXAMPLE_IDS[name] for name in ("webhookId", "deliveryId")}
+        case "rotateWebhookSecret":  # one with nothing but an id to vary is tried too seldom to meet the right one
+            case.path_parameters["webhookId"] = EXAMPLE_IDS["webhookId"]
         case "downloadDocumentByLink":
             link = Links.from_settings(application.world.settings).url(case.path_parameters["documentId"], now())
             case.query = dict(parse_qsl(urlsplit(link).query))
