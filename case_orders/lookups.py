@@ -8,22 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    FromClause,
-    Select,
-    String,
-    Table,
-    and_,
-    bindparam,
-    func,
-    select,
-)
+from sqlalchemy import ARRAY, ColumnElement, FromClause, Select, String, Table, and_, bindparam, func, select
 from sqlalchemy import Row as SQLRow
 from sqlmodel import Session, SQLModel
 
-from case_orders.row import Row
+from case_orders.row import Row, table_of
 from case_orders.shared_session import Ask, Question, SharedSession, Values
 
 R = TypeVar("R", bound=Row)
@@ -62,7 +51,7 @@ class Lookup(Generic[R]):
     def __init__(self, table: type[R], *by: str, **always: Any) -> None:
         """`by` are the columns whose values are asked for, `always` those that must have one value, whoever asks."""
         self.table, self.by = table, by
-        its = _table(table)
+        its = table_of(table)
         self._columns = its.columns.keys()
         self._places = [self._columns.index(name) for name in by]
         self._query = _Query(its, by, lambda query: query.add_columns(*its.columns).filter_by(**always))
@@ -100,7 +89,7 @@ class Count:
 
     def __init__(self, table: type[SQLModel], by: str) -> None:
         self.table, self.by = table, by
-        its = _table(table)
+        its = table_of(table)
         column = its.columns[by]
         self._query = _Query(its, [by], lambda query: query.add_columns(column, func.count()).group_by(column))
 
@@ -127,10 +116,6 @@ def _known(session: Session, question: Question, asked: Collection[Values]) -> M
     known = {values: rows for values in asked if (rows := session.foreseen(question, values)) is not None}
     unknown = [values for values in asked if values not in known]
     return known | dict(question.find(session, unknown)) if unknown else known
-
-
-def _table(of: type[SQLModel]) -> Table:
-    return of.metadata.tables[str(of.__tablename__)]
 
 
 class _Query:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from sqlalchemy import Table
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
 
@@ -82,6 +83,11 @@ class Row(SQLModel):
         else:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return object.__getattribute__(self, name)
+
+
+def table_of(rows: type[SQLModel]) -> Table:
+    """The table that these are rows of."""
+    return rows.metadata.tables[str(rows.__tablename__)]
 
 
 def _default(field: FieldInfo) -> Callable[[], Any]:

@@ -13,8 +13,10 @@ from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Engine, Insert, Table, bindparam, event, insert, inspect
+from sqlalchemy import Connection, Engine, Insert, bindparam, event, insert, inspect
 from sqlmodel import Session, SQLModel, select
+
+from case_orders.row import table_of
 
 _OPTION = "shared_session"
 
@@ -64,9 +66,14 @@ class SharedSession(Session):
 
     def foreseen(self, question: Question, values: Values) -> Sequence[Any] | None:
         """The rows, if that was foreseen and nothing was written since that could make them others."""
-        if len(self.identity_map) and any(type(row) is question.table for row in (*self.dirty, *self.deleted)):
-            return None
-        return self._foreseen[_name(question.table)].get(question, {}).get(values)
+        table = _name(question.table)
+        return None if table in self._changed() else self._foreseen[table].get(question, {}).get(values)
+
+    def _changed(self) -> set[str]:
+        """The tables of whose rows the session has some that were changed and not yet written."""
+        if not len(self.identity_map):  # which is quicker to tell, and mostly so
+            return set()
+        return {_name(type(row)) for row in (*self.dirty, *self.deleted)}
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -89,8 +96,8 @@ class SharedSession(Session):
 
     def flush(self, objects: Any = None) -> None:
         self._added.clear()
-        for row in (*self.dirty, *self.deleted):
-            self._foreseen.pop(_name(type(row)), None)
+        for table in self._changed():
+            self._foreseen.pop(table, None)
         self._flushes = True
         try:
             self._insert_finished()
@@ -169,7 +176,7 @@ class SharedSession(Session):
             return
         reads = statement.startswith("SELECT")
         self._wrote = self._wrote or not reads
-        pending = self._added.keys() - {self._unseen} | {_name(type(row)) for row in (*self.dirty, *self.deleted)}
+        pending = self._added.keys() - {self._unseen} | self._changed()
         if pending and not pending.isdisjoint(_tables_of(statement)):
             self.flush()
         if not reads:
@@ -207,7 +214,7 @@ class _Insertion(NamedTuple):
 
 @cache
 def _insertion_of(table: type[SQLModel]) -> _Insertion:
-    its: Table = SQLModel.metadata.tables[_name(table)]
+    its = table_of(table)
     rank = SQLModel.metadata.sorted_tables.index(its)
     columns, key = ([column.name for column in some] for some in (its.columns, its.primary_key))
     return _Insertion(rank, insert(its), columns, key)

@@ -14,7 +14,7 @@ from sqlmodel import Field
 
 from case_orders import keyring
 from case_orders.envelope import JSON, without_none
-from case_orders.row import Row
+from case_orders.row import Row, table_of
 
 COLUMN = "sealed"
 
@@ -92,7 +92,7 @@ class SealedTable(Row):
 @cache
 def _place(row: type[SealedTable]) -> tuple[str, list[str]]:
     """The name of a table, and those of its primary key's columns."""
-    table = row.metadata.tables[str(row.__tablename__)]
+    table = table_of(row)
     return table.name, [column.name for column in table.primary_key]
 
 

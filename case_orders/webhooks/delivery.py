@@ -87,7 +87,7 @@ def _record(session: Session, job: Claimed, sent_at: datetime, outcome: Outcome)
         with suppress(LeaseLost):  # what was sent is told all the same
             outbox.finish(session, job)
         return
-    webhook = session.get_one(Webhook, delivery.webhook_id, with_for_update={"key_share": True})
+    webhook = session.get_one(Webhook, delivery.webhook_id)
     session.add(
         Attempt(
             delivery_id=delivery.id,
