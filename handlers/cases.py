@@ -11,7 +11,8 @@ from case_orders.errors import Conflict
 from case_orders.lookups import asking
 from case_orders.shared_session import Ask
 from case_orders.webhooks.events import SUBSCRIBERS
-from handlers.lookup import CASES, own_case, page_of
+from handlers.lookup import CASES, own_case
+from handlers.pages import Pages
 from handlers.placing import place_order, validate_order
 from handlers.prescribing import Prescription, upper_country
 from models import Case, Event
@@ -19,14 +20,13 @@ from models import Case, Event
 ACTIONS = {"PLACE_ORDER": place_order}
 VALIDATIONS = {"PLACE_ORDER": validate_order}
 
+_CASES = Pages(Case, of="organization_id", by="id", descending=True)
+
 
 def list_cases(
     session: Session, caller: Caller, limit: int, cursor: str | None = None, reference: str | None = None
 ) -> Answer:
-    query = select(Case).where(Case.organization_id == caller.organization_id)
-    if reference is not None:
-        query = query.where(Case.reference == reference)
-    cases, following = page_of(session, query, col(Case.id), cursor, limit, descending=True)
+    cases, following = _CASES.page(session, caller.organization_id, limit, cursor, reference=reference)
     return page("cases", [case.as_json() for case in cases], following)
 
 

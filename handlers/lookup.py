@@ -1,10 +1,10 @@
-"""Rows of the caller's own organization, and nobody else's; lists of them in pages.
+"""Rows of the caller's own organization, and nobody else's.
 
 The database is asked for a row with its owner: what is another's is not even read, so that neither an answer nor its
 time tells a foreign id from one that does not exist.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlmodel import Session, SQLModel, select
 
@@ -60,18 +60,3 @@ def _found(what: str, row: T | None) -> T:
     if row is None:
         raise not_found(what)
     return row
-
-
-def page_of(
-    session: Session, query: Any, by: Any, cursor: str | None, limit: int, *, descending: bool = False
-) -> tuple[list[Any], str | None]:
-    """One page of `query` in the order of the unique column `by`, and the cursor of the next while there is more.
-
-    A cursor is the last row's value of `by`: a deep page costs what the first one does, and a row that comes or
-    goes meanwhile shifts no other.
-    """
-    if cursor is not None:
-        query = query.where(by < cursor if descending else by > cursor)
-    rows = list(session.exec(query.order_by(by.desc() if descending else by).limit(limit + 1)))
-    more = len(rows) > limit
-    return rows[:limit], str(getattr(rows[limit - 1], by.key)) if more else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from operator import ge, lt
 
 from sqlmodel import Session, col, select
 
@@ -15,13 +16,22 @@ from case_orders.errors import Conflict, Forbidden, unavailable
 from case_orders.links import Links
 from case_orders.lookups import asking
 from case_orders.shared_session import Ask
-from handlers.lookup import ORDERS, own_document, own_order, page_of
+from handlers.lookup import ORDERS, own_document, own_order
+from handlers.pages import Pages
 from models import Document, Order
 from models.jobs import JobKind
 from models.order_states import MOVES, OrderState
 
-# Made once: to build a list of columns takes as long as to find a page of orders.
-_SUMMARIES = select(*Order.summarized())
+_SUMMARIES = Pages(
+    Order,
+    of="organization_id",
+    by="id",
+    descending=True,
+    columns=Order.SUMMARIZED,
+    make=Order.summary_of,
+    created_after=("created_at", ge),
+    created_before=("created_at", lt),
+)
 
 
 def list_orders(
@@ -34,17 +44,17 @@ def list_orders(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Answer:
-    query = _SUMMARIES.where(Order.organization_id == caller.organization_id)
-    if case_id is not None:
-        query = query.where(Order.case_id == case_id)
-    if status is not None:
-        query = query.where(Order.status == status)
-    if created_after is not None:
-        query = query.where(col(Order.created_at) >= created_after)
-    if created_before is not None:
-        query = query.where(col(Order.created_at) < created_before)
-    orders, following = page_of(session, query, col(Order.id), cursor, limit, descending=True)
-    return page("orders", [Order.summary_of(order) for order in orders], following)
+    summaries, following = _SUMMARIES.page(
+        session,
+        caller.organization_id,
+        limit,
+        cursor,
+        case_id=case_id,
+        status=status,
+        created_after=created_after,
+        created_before=created_before,
+    )
+    return page("orders", summaries, following)
 
 
 def _asks(caller: Caller, order_id: str) -> Iterator[Ask]:

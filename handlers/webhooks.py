@@ -12,16 +12,19 @@ from case_orders.errors import Conflict, Forbidden, Invalid, Problem
 from case_orders.outbound import Blocked, Outbound
 from case_orders.signing_secrets import new_secret
 from case_orders.webhooks import events
-from handlers.lookup import own_delivery, own_webhook, own_webhook_to_change, page_of
+from handlers.lookup import own_delivery, own_webhook, own_webhook_to_change
+from handlers.pages import Pages
 from models import Attempt, Delivery, Webhook
 
 OLD_SECRET_VALID_FOR = timedelta(hours=24)
 MOST_WEBHOOKS = 50
 
+_WEBHOOKS = Pages(Webhook, of="organization_id", by="id")
+_DELIVERIES = Pages(Delivery, of="webhook_id", by="id", descending=True)
+
 
 def list_webhooks(session: Session, caller: Caller, limit: int, cursor: str | None = None) -> Answer:
-    query = select(Webhook).where(Webhook.organization_id == caller.organization_id)
-    webhooks, following = page_of(session, query, col(Webhook.id), cursor, limit)
+    webhooks, following = _WEBHOOKS.page(session, caller.organization_id, limit, cursor)
     return page("webhooks", [webhook.as_json() for webhook in webhooks], following)
 
 
@@ -122,10 +125,7 @@ def list_webhook_deliveries(
     session: Session, caller: Caller, webhook_id: str, limit: int, cursor: str | None = None, status: str | None = None
 ) -> Answer:
     webhook = own_webhook(session, caller, webhook_id)
-    query = select(Delivery).where(Delivery.webhook_id == webhook.id)
-    if status is not None:
-        query = query.where(Delivery.status == status)
-    deliveries, following = page_of(session, query, col(Delivery.id), cursor, limit, descending=True)
+    deliveries, following = _DELIVERIES.page(session, webhook.id, limit, cursor, status=status)
     attempts = _attempts(session, deliveries)
     return page("deliveries", [delivery.as_json(attempts[delivery.id]) for delivery in deliveries], following)
 

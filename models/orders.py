@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Index
 from sqlmodel import Field, Session
@@ -86,14 +86,12 @@ class Order(SealedTable, table=True):
     created_at: datetime = columns.moment()
     updated_at: datetime = columns.moment()
 
-    @classmethod
-    def summarized(cls) -> list[Any]:
-        """The columns of `summary_of`."""
-        return [getattr(cls, attribute) for attribute in _SUMMARY.values()]
+    SUMMARIZED: ClassVar[tuple[str, ...]] = tuple(_SUMMARY.values())
+    """The columns of `summary_of`."""
 
     @staticmethod
     def summary_of(columns: Sequence[Any]) -> JSON:
-        """The contract's OrderSummary of what was selected by `summarized`."""
+        """The contract's OrderSummary of the values of the columns `SUMMARIZED`."""
         return dict(zip(_SUMMARY, columns, strict=True))
 
     def summary(self) -> JSON:
