@@ -5,7 +5,7 @@ a session of its own, asks the database then.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import ARRAY, ColumnElement, FromClause, Select, String, Table, and_, bindparam, func, select
@@ -126,12 +126,12 @@ class _Query:
     """
 
     def __init__(self, table: Table, by: Sequence[str], complete: Callable[[Select[Any]], Select[Any]]) -> None:
-        self._by = by
-        self._select = {}
-        for dialect, asked in {"sqlite": _asked_as_json, "postgresql": _asked_as_arrays}.items():
-            rows, values = asked(by)
-            matches = [table.columns[name] == value for name, value in zip(by, values, strict=True)]
-            self._select[dialect] = complete(select().select_from(rows.join(table, and_(*matches))))
+        self._forms = {}
+        for dialect, given in {"sqlite": _given_as_json, "postgresql": _given_as_arrays}.items():
+            form = given(by)
+            matches = [table.columns[name] == value for name, value in zip(by, form.values, strict=True)]
+            query = complete(select().select_from(form.rows.join(table, and_(*matches))))
+            self._forms[dialect] = query, form.parameters
 
     def run(self, session: Session, asked: Collection[Values]) -> Sequence[SQLRow[*tuple[Any, ...]]]:
         if not asked:
@@ -139,22 +139,29 @@ class _Query:
         if session.autoflush:  # a shared session looks for itself at what it executes
             session.flush()
         connection = session.connection()
-        dialect = connection.dialect.name
-        if dialect == "sqlite":
-            parameters: dict[str, Any] = {"asked": orjson.dumps(list(asked)).decode()}
-        else:
-            parameters = dict(zip(self._by, map(list, zip(*asked, strict=True)), strict=True))
-        return connection.execute(self._select[dialect], parameters).all()
+        query, parameters = self._forms[connection.dialect.name]
+        return connection.execute(query, parameters(asked)).all()
 
 
-def _asked_as_json(by: Sequence[str]) -> tuple[FromClause, list[ColumnElement[str]]]:
+class _Given(NamedTuple):
+    """Values as a table: its rows, what each of them holds, and the parameters that make it of what is asked for."""
+
+    rows: FromClause
+    values: Sequence[ColumnElement[str]]
+    parameters: Callable[[Collection[Values]], dict[str, Any]]
+
+
+def _given_as_json(by: Sequence[str]) -> _Given:
     """https://www.sqlite.org/json1.html#jeach"""
     rows = func.json_each(bindparam("asked")).table_valued("value", name="asked")
-    return rows, [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(by))]
+    values = [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(by))]
+    return _Given(rows, values, lambda asked: {"asked": orjson.dumps(list(asked)).decode()})
 
 
-def _asked_as_arrays(by: Sequence[str]) -> tuple[FromClause, list[ColumnElement[str]]]:
+def _given_as_arrays(by: Sequence[str]) -> _Given:
     """https://www.postgresql.org/docs/current/functions-array.html"""
     arrays = [bindparam(name, type_=ARRAY(String)) for name in by]
     rows = func.unnest(*arrays).table_valued(*by, name="asked").render_derived()
-    return rows, list(rows.columns)
+    return _Given(
+        rows, list(rows.columns), lambda asked: dict(zip(by, map(list, zip(*asked, strict=True)), strict=True))
+    )

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -103,8 +104,15 @@ class Deployment:
         await asyncio.gather(*(place_some() for _ in range(_CLIENTS)))
 
     async def until_all_is_done(self) -> None:
-        while self.unfinished():
+        """Raises TimeoutError where nothing has moved for long."""
+        left, moved = self.unfinished(), time.monotonic()
+        while left:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            before, left = left, self.unfinished()
+            if left != before:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > _PATIENCE_SECONDS:
+                raise TimeoutError(f"{left} orders and messages do not move")
 
     def unfinished(self) -> int:
         """How many orders or messages are still on their way."""

@@ -10,6 +10,7 @@ import hmac
 import json
 import sys
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -63,18 +64,21 @@ class Pharmacy:
             await asyncio.gather(*(self._report() for _ in range(_CONNECTIONS)))
 
     async def _report(self) -> None:
-        """Send reports over one connection, as long as there are any."""
-        order_id, url, step = await self.reports.get()
-        parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        """Send reports over one connection for as long as the service keeps it, and then over another."""
         while True:
-            writer.write(_post(parts.netloc, urlsplit(url).path, self._body(order_id, step)))
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(_content_length(head))
-            assert b" 202 " in head, head
-            if step + 1 < len(self.life):
-                self.reports.put_nowait((order_id, url, step + 1))
             order_id, url, step = await self.reports.get()
+            parts = urlsplit(url)
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            with suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
+                while True:
+                    writer.write(_post(parts.netloc, urlsplit(url).path, self._body(order_id, step)))
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    await reader.readexactly(_content_length(head))
+                    assert b" 202 " in head, head
+                    if step + 1 < len(self.life):
+                        self.reports.put_nowait((order_id, url, step + 1))
+                    order_id, url, step = await self.reports.get()
+            self.reports.put_nowait((order_id, url, step))  # perhaps it was taken: a pharmacy says it again
 
     def _body(self, order_id: str, step: int) -> bytes:
         occurred_at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
