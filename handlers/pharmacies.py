@@ -47,12 +47,14 @@ async def receive_pharmacy_event(
         trail.record(session, answer)
 
     order_id = _order_id(body)
-    await database.write(act, [_ORDERS.ask(order_id, pharmacy.id), _REPORTS.ask(order_id)])
+    asks = [_CAME.ask(pharmacy.id, webhook_id), _ORDERS.ask(order_id, pharmacy.id), _REPORTS.ask(order_id)]
+    await database.write(act, asks)
     return answer
 
 
 _PHARMACIES = Lookup(Pharmacy, "id")
 _ORDERS = Lookup(Order, "id", "pharmacy_id")
+_CAME = Lookup(PharmacyReport, "pharmacy_id", "message_id")
 _REPORTS = Count(PharmacyReport, "order_id")
 
 
@@ -81,7 +83,7 @@ def _stranger(connection_id: str) -> Pharmacy:
 
 def _store(session: Session, pharmacy: Pharmacy, message_id: str, body: JSON) -> None:
     """Keep the report with the job to apply it, unless it came before."""
-    if session.get(PharmacyReport, (pharmacy.id, message_id)) is not None:
+    if _CAME.one(session, pharmacy.id, message_id) is not None:
         return
     order = _ORDERS.one(session, _order_id(body), pharmacy.id)
     if order is None:
