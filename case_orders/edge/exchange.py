@@ -61,9 +61,9 @@ class Exchange:
 
 
 def _address(scope: Scope) -> str | None:
-    """A proxy may hand on anything as the client's address: what is none is not taken."""
+    """A proxy may hand on anything as the client's address: what is none is not taken, nor any text after a `%`."""
     try:
-        return str(ip_address(scope["client"][0]))
+        return str(ip_address(scope["client"][0].partition("%")[0]))
     except (TypeError, ValueError):  # TypeError: nobody knows
         return None
 

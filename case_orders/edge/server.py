@@ -53,13 +53,18 @@ def make_server(app: ASGIApp, head_seconds: float, trusted_proxies: Sequence[str
 
 
 class _Impatient(HttpToolsProtocol):
-    """uvicorn itself waits forever for slow heads, silent sockets and slow readers, and takes heads of any length."""
+    """uvicorn itself waits forever for slow heads, silent sockets and slow readers, and takes heads of any length.
+
+    It also takes what follows a body in chunks for headers, which a proxy that looks at heads would not have seen.
+    """
 
     seconds: float
     _deadline: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
+    _framing_bytes = 0
+    """What came since the head, or the last chunk, and is no body: sizes of chunks, extensions, trailers."""
 
     def _arm(self) -> None:
         self._disarm()
@@ -106,17 +111,31 @@ class _Impatient(HttpToolsProtocol):
         elif self._deadline is None and self.cycle.response_complete:
             # The rest of a body that was answered early, or empty lines: uvicorn lets go of its own deadline for them.
             self._arm()
+        self._framing_bytes += len(data)
         super().data_received(data)
+        if not self._in_head and self._framing_bytes > MAX_HEAD_BYTES:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
         self._arm()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is none
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._framing_bytes = False, 0
         self._disarm()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes -= len(body)
+        super().on_body(body)
+
+    def on_chunk_complete(self) -> None:
+        self._framing_bytes = 0
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

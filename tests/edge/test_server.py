@@ -1,5 +1,6 @@
 """Clients that are slow, silent or without end."""
 
+import json
 import select
 import socket
 import time
@@ -11,8 +12,8 @@ import pytest
 from case_orders.edge.server import MAX_HEAD_BYTES
 from case_orders.settings import Settings
 from tests.edge.conftest import Post
-from tests.edge.wire import Service, answer, head, require_refusal, serving
-from tests.support.world import Tenant
+from tests.edge.wire import Service, answer, chunked, head, require_refusal, serving
+from tests.support.world import PATIENT, Tenant
 
 HEAD_SECONDS = BODY_SECONDS = 0.3
 
@@ -123,6 +124,41 @@ def test_the_rest_of_a_body_that_was_answered_early_is_read_and_the_next_request
         connection.sendall(b" " * rest)
         connection.sendall(head("GET", "/livez", {}))
         assert answer(connection).status == 200
+
+
+CHUNKS = {"Transfer-Encoding": "chunked"}
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [(b"0\r\n", b"a: b\r\n"), (b"0\r\n", b"abcdef"), (b"1;", b"abcdef")],
+    ids=["trailers", "one", "extension"],
+)
+def test_what_belongs_to_no_body_is_not_taken_without_end(
+    service: Service, post: Post, begin: bytes, piece: bytes
+) -> None:
+    with service.connect() as connection:
+        connection.sendall(head("GET", "/livez", CHUNKS) + begin)
+        with pytest.raises(ConnectionError):
+            drip(connection, piece * (MAX_HEAD_BYTES // 6))
+
+
+def test_a_trailer_is_no_header(settings: Settings, us: Tenant) -> None:
+    trusting = settings.model_copy(update={"trusted_proxies": ("127.0.0.1",), "rate_failed_keys": "1/7 days"})
+    with serving(trusting) as service:
+        end = f"0\r\ncv-api-key: {us.key}\r\nX-Forwarded-For: 192.0.2.{{}}\r\n\r\n"
+        asked = head("GET", "/api/v1/cases", CHUNKS | {"X-Forwarded-For": "192.0.2.1"})
+        without_key = service.exchange(asked + end.format(2).encode())
+        asked = head("GET", "/api/v1/cases", CHUNKS | {"X-Forwarded-For": "192.0.2.1", "cv-api-key": "unknown"})
+        statuses = [service.exchange(asked + end.format(number).encode()).status for number in (3, 4)]
+    assert without_key.json()["code"] == "missing_api_key"
+    assert statuses == [401, 429]
+
+
+def test_a_body_may_come_in_the_smallest_chunks(service: Service, us: Tenant) -> None:
+    body = json.dumps({"patient": PATIENT, "reference": "x" * 50}).encode() + b" " * MAX_HEAD_BYTES
+    headers = CHUNKS | {"cv-api-key": us.key, "Content-Type": "application/json"}
+    assert service.exchange(head("POST", "/api/v1/cases", headers) + chunked(body, 1), "POST").status == 201
 
 
 def test_a_slow_client_holds_nobody_up(impatient: Service) -> None:
