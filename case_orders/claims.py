@@ -14,6 +14,7 @@ from sqlalchemy import Row, Select, bindparam, cast, func, literal, select, unio
 from sqlmodel import Session, col
 
 from case_orders.db import now
+from case_orders.row import table_of
 from models import Job
 from models.jobs import Claimed, JobKind, JobState
 
@@ -117,7 +118,7 @@ def _lease(session: Session, rows: Collection[Row[Any]], end: datetime) -> list[
 
 
 # Most jobs are only looked at: they are read as plain rows, and no more of each than is asked for.
-_JOBS = Job.metadata.tables["jobs"].columns
+_JOBS = table_of(Job).columns
 _SEEN = ("id", "organization_id", "kind", "subject", "destination", "attempt", "last_error", "state", "due_at")
 _LOOK = select(*(_JOBS[name] for name in _SEEN)).with_for_update(skip_locked=True)
 _OLDEST = (

@@ -1,8 +1,7 @@
-"""Jobs: promised in the transaction of the row that needs them, claimed, finished, retried or buried.
+"""Jobs: promised in the transaction of the row that needs them, finished, retried or buried.
 
-Any number of workers may claim at once. A claim is a lease: it moves `due_at` to its end and counts `attempt`.
-Whoever finishes must still hold that attempt, in the transaction of what the job did, so that a worker whose lease
-ran out commits nothing.
+Whoever ends a job must still hold the attempt that it claimed, in the transaction of what the job did, so that a worker
+whose lease ran out commits nothing.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,6 +13,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from case_orders.db import now
+from case_orders.row import table_of
 from case_orders.wakeups import jobs_promised
 from models import Job
 from models.jobs import Claimed, JobKind, JobState
@@ -23,19 +23,9 @@ class LeaseLost(Exception):
     """The job was given to another worker meanwhile: nothing of this attempt may be stored."""
 
 
-def enqueue(
-    session: Session,
-    kind: JobKind,
-    subject: str,
-    *,
-    organization_id: str,
-    destination: str = "",
-    delay: timedelta = timedelta(),
-) -> Job:
-    """Promise a job about `subject`. `destination` is where its requests go, for the limit of each."""
-    job = Job(
-        organization_id=organization_id, kind=kind, subject=subject, destination=destination, due_at=now() + delay
-    )
+def enqueue(session: Session, kind: JobKind, subject: str, *, organization_id: str, destination: str = "") -> Job:
+    """Promise a job about `subject`, due at once. `destination` is where its requests go, for the limit of each."""
+    job = Job(organization_id=organization_id, kind=kind, subject=subject, destination=destination, due_at=now())
     _promise(session, job)
     return job
 
@@ -46,7 +36,7 @@ def _promise(session: Session, job: Job) -> None:
         jobs_promised(session.connection())
 
 
-_JOBS = Job.metadata.tables["jobs"].columns
+_JOBS = table_of(Job).columns
 _IDLE = (
     select_columns(_JOBS.id, _JOBS.subject, _JOBS.state)
     .where(

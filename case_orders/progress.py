@@ -67,11 +67,9 @@ def promise(session: Session, order: Order, kind: JobKind) -> None:
     enqueue(session, kind, order.id, organization_id=order.organization_id, destination=order.pharmacy_id)
 
 
-def promise_once(
-    session: Session, order: Order, kind: JobKind, *, subject: str | None = None, delay: timedelta = timedelta()
-) -> None:
-    """The same, unless such a job is still to come; about the order itself unless `subject` says otherwise."""
-    ensure(session, [job_about(order, kind, subject=subject, delay=delay)])
+def promise_once(session: Session, order: Order, kind: JobKind) -> None:
+    """The same, unless such a job is still to come."""
+    ensure(session, [job_about(order, kind)])
 
 
 def job_about(order: Order, kind: JobKind, *, subject: str | None = None, delay: timedelta = timedelta()) -> Job:

@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, func, tuple_, update
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from case_orders import keyring
 from case_orders.db import Database
 from case_orders.documents import DocumentMissing, DocumentStore
 from case_orders.keyring import SealBroken
+from case_orders.row import table_of
 from models import Document
 from models.sealing import SealedTable, context
 
@@ -29,7 +30,7 @@ RESEALED, BROKEN, CURRENT = "resealed", "broken", "current"
 
 def tables() -> list[Table]:
     """The tables with sealed values."""
-    return [SQLModel.metadata.tables[str(model.__tablename__)] for model in SealedTable.__subclasses__()]
+    return [table_of(model) for model in SealedTable.__subclasses__()]
 
 
 def _is_under(table: Table, key_id: str) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Table
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
+from sqlmodel.main import default_registry
 
 _STATE = "_sa_instance_state"
 """Where SQLAlchemy keeps what it knows of a row."""
@@ -101,5 +102,5 @@ def construct_plainly() -> None:
     SQLAlchemy puts its constructor around each table's, which takes longer than all else that making a row does; it
     learns of a row when a session takes it.
     """
-    for mapper in SQLModel._sa_registry.mappers:
+    for mapper in default_registry.mappers:
         mapper.class_manager.uninstall_member("__init__")

@@ -58,7 +58,7 @@ class Context:
     outbound: Outbound
     documents: DocumentStore
     links: Links
-    _gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = field(default_factory=dict)
+    _gatherings: dict[tuple[str, Callable[..., Any]], Gathering[Any, Any]] = field(default_factory=dict)
 
     async def complete(
         self, job: Claimed, act: Callable[[Session], Any] = lambda session: None, *, holds: bool = False
@@ -87,7 +87,7 @@ class Context:
                     audit.record(session, audit.of_job(job, "done"))
             return [job.id in held for job, _ in ended]
 
-        if not await self._gathering(act, self._write, both).ask((job, subject)):
+        if not await self._gathering(("complete", act), self._write, both).ask((job, subject)):
             raise LeaseLost
 
     async def hold_together(self, job: Claimed, act: Beginning[A, B], subject: A) -> B:
@@ -98,26 +98,26 @@ class Context:
             answers = iter(act(session, self.settings, [subject for job, subject in begun if job.id in held]))
             return [next(answers) if job.id in held else LeaseLost() for job, _ in begun]
 
-        answer: B | LeaseLost = await self._gathering(act, self._write, checked).ask((job, subject))
+        answer: B | LeaseLost = await self._gathering(("hold", act), self._write, checked).ask((job, subject))
         if isinstance(answer, LeaseLost):
             raise answer
         return answer
 
     async def read_together(self, read: Together[A, B], subject: A) -> B:
         """What `read` answers for `subject`; jobs that ask at the same time are answered by one reading."""
-        answer: B = await self._gathering(read, self.database.read, read).ask(subject)
+        answer: B = await self._gathering(("read", read), self.database.read, read).ask(subject)
         return answer
 
     async def write_together(self, write: Together[A, B], subject: A) -> B:
         """The same for a function that writes. It must not fail for one in a way that spoils the others."""
-        answer: B = await self._gathering(write, self._write, write).ask(subject)
+        answer: B = await self._gathering(("write", write), self._write, write).ask(subject)
         return answer
 
     async def _write(self, work: Callable[[Session], Any], begin: Callable[[], object]) -> Any:
         return await self.database.write(work, begin=begin, holds=True)
 
     def _gathering(
-        self, key: Callable[..., Any], door: Callable[..., Awaitable[Any]], act: Together[Any, Any]
+        self, key: tuple[str, Callable[..., Any]], door: Callable[..., Awaitable[Any]], act: Together[Any, Any]
     ) -> Gathering[Any, Any]:
         if key not in self._gatherings:
 

@@ -62,7 +62,7 @@ KINDS = {
 
 
 def _backoff(attempt: int) -> timedelta:
-    """1 s, 2 s, 4 s ... up to 15 min, each spread by half so that a crowd does not come back together."""
+    """1 s, 2 s, 4 s ... up to 15 min, each spread by a quarter so that a crowd does not come back together."""
     pause: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE)
     spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  spreads load, guards nothing
     return pause * spread

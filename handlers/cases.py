@@ -11,10 +11,11 @@ from case_orders.errors import Conflict
 from case_orders.lookups import asking
 from case_orders.shared_session import Ask
 from case_orders.webhooks.events import SUBSCRIBERS
+from handlers import addresses
 from handlers.lookup import CASES, own_case
 from handlers.pages import Pages
 from handlers.placing import place_order, validate_order
-from handlers.prescribing import Prescription, upper_country
+from handlers.prescribing import Prescription
 from models import Case, Event
 
 ACTIONS = {"PLACE_ORDER": place_order}
@@ -31,13 +32,12 @@ def list_cases(
 
 
 def create_case(session: Session, caller: Caller, body: JSON) -> Answer:
-    reference, patient = body.get("reference"), body["patient"]
+    reference = body.get("reference")
     if reference is not None:
         taken = select(Case.id).where(Case.organization_id == caller.organization_id, Case.reference == reference)
         if session.exec(taken).first() is not None:
             raise Conflict("reference is already used by another case", "reference_taken")
-    if "address" in patient:
-        patient = patient | {"address": upper_country(patient["address"])}
+    patient = addresses.of_patient(body["patient"])
     case = Case(organization_id=caller.organization_id, reference=reference, patient=patient)
     session.add(case)
     return created("Case created successfully", f"/cases/{case.id}", case=case.as_json())

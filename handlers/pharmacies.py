@@ -67,7 +67,7 @@ async def _sender(database: Database, connection_id: str, headers: Mapping[str, 
     """Raises `Unauthorized`, after the same work whether the connection or the signature is wrong."""
     ask = _PHARMACIES.ask(connection_id)
     pharmacy = await database.read(lambda session: _PHARMACIES.one(session, connection_id), [ask])
-    is_signed = verify_report([(pharmacy or _stranger(connection_id)).report_secret], headers, raw_body)
+    is_signed = verify_report((pharmacy or _stranger(connection_id)).report_secret, headers, raw_body)
     if pharmacy is None or not is_signed:
         raise Unauthorized("Signature is not valid", "invalid_signature")
     return pharmacy

@@ -5,7 +5,8 @@ from sqlmodel import Session
 from case_orders import progress
 from case_orders.envelope import JSON, Answer, ok
 from case_orders.errors import Invalid
-from handlers.prescribing import Prescription, upper_country
+from handlers.addresses import upper_country
+from handlers.prescribing import Prescription
 from models import Case, Order, PrescriptionItem
 from models.jobs import JobKind
 

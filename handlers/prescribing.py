@@ -25,10 +25,6 @@ DATES = ("dateWritten", "dateSigned", "datePrescribed")
 AHEAD = timedelta(hours=14)
 
 
-def upper_country(address: JSON) -> JSON:
-    return address | {"country": address["country"].upper()}
-
-
 def _problem(path: tuple[str | int, ...], words: str, code: str) -> Problem:
     return Problem(pointer(path), f"{field_name(path)} {words}", code)
 

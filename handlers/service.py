@@ -16,7 +16,7 @@ LONGEST_WAIT_SECONDS = 300
 # Anybody may ask, so what was found is told again for so long.
 KEPT_SECONDS = 1.0
 
-_found: WeakKeyDictionary[Database, tuple[float, list[JSON]]] = WeakKeyDictionary()
+_looks: WeakKeyDictionary[Database, tuple[float, asyncio.Task[list[JSON]]]] = WeakKeyDictionary()
 
 
 def get_liveness() -> Answer:
@@ -28,10 +28,7 @@ async def get_readiness(database: Database, documents: DocumentStore, stop: asyn
 
     That jobs wait is told and no more: other processes work on them, and this one is as ready as before.
     """
-    looked_at, checks = _found.get(database, (0.0, []))
-    if not checks or time.monotonic() - looked_at > KEPT_SECONDS:
-        checks = await _look(database, documents)
-        _found[database] = time.monotonic(), checks
+    checks = await asyncio.shield(_latest_look(database, documents))
     if stop.is_set():
         checks = [*checks, {"name": "process", "ok": False, "detail": "stopping"}]
     failed = [check["name"] for check in checks if not check["ok"] and check["name"] != "jobs"]
@@ -39,6 +36,14 @@ async def get_readiness(database: Database, documents: DocumentStore, stop: asyn
         return ok("Ready", checks=checks)
     words = f"Not ready: {', '.join(failed)}"
     raise Unavailable(words, "not_ready", headers={"Retry-After": "5"}, data={"checks": checks})
+
+
+def _latest_look(database: Database, documents: DocumentStore) -> asyncio.Task[list[JSON]]:
+    begun, look = _looks.get(database, (0.0, None))
+    if look is None or (look.done() and time.monotonic() - begun > KEPT_SECONDS):
+        begun, look = time.monotonic(), asyncio.create_task(_look(database, documents))
+        _looks[database] = begun, look
+    return look
 
 
 async def _look(database: Database, documents: DocumentStore) -> list[JSON]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import FromClause
 from sqlalchemy.orm import Mapper, configure_mappers, relationship
-from sqlmodel import SQLModel
+from sqlmodel.main import default_registry
 
 
 def insert_parents_first() -> None:
@@ -12,7 +12,7 @@ def insert_parents_first() -> None:
 
     Only relationships order a flush. These are for nothing else: nobody loads rows through them.
     """
-    mappers: dict[FromClause, Mapper[Any]] = {mapper.local_table: mapper for mapper in SQLModel._sa_registry.mappers}
+    mappers: dict[FromClause, Mapper[Any]] = {mapper.local_table: mapper for mapper in default_registry.mappers}
     for mapper in mappers.values():
         for key in sorted(mapper.local_table.foreign_keys, key=lambda key: key.parent.name):
             mapper.add_property(

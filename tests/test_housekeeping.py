@@ -116,8 +116,9 @@ class Past:
 
     def job(self, kind: JobKind, wait: timedelta) -> str:
         with self.database.transaction() as session:
-            organization_id = self.tenant.organization_id
-            return outbox.enqueue(session, kind, new_id(), organization_id=organization_id, delay=wait).id
+            job = outbox.enqueue(session, kind, new_id(), organization_id=self.tenant.organization_id)
+            job.due_at += wait
+            return job.id
 
     def claimed(self) -> list[str]:
         with self.database.transaction() as session:

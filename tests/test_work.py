@@ -71,6 +71,15 @@ async def end(context: Context, jobs: list[Job], *subjects: str) -> list[BaseExc
     return await asyncio.gather(*ends, return_exceptions=True)
 
 
+async def test_a_job_ends_also_by_a_function_that_was_called_before_without_an_end(
+    context: Context, jobs: list[Job]
+) -> None:
+    assert await context.hold_together(jobs[0], name_clinics, "one") == "one is there"
+    assert left(context) == {job.id for job in jobs}
+    await context.complete_together(jobs[0], name_clinics, "two")
+    assert left(context) == {job.id for job in jobs[1:]}
+
+
 async def test_jobs_that_end_at_the_same_time_are_ended_by_one_call(context: Context, jobs: list[Job]) -> None:
     assert await end(context, jobs, "one", "two", "three") == [None, None, None]
     assert calls == [["one", "two", "three"]]

@@ -26,7 +26,8 @@ from bench.peers.tables import (
     StatusChange,
     Webhook,
 )
-from handlers.prescribing import Prescription, upper_country
+from handlers.addresses import upper_country
+from handlers.prescribing import Prescription
 
 JSON = dict[str, Any]
 

@@ -74,10 +74,9 @@ class Refusals:
     so many a second are recorded; the next entry says how many were left out. One process has one of these.
     """
 
-    def __init__(self, database: Database, per_second: float = REFUSALS_PER_SECOND) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._per_second = per_second
-        self._room, self._since = per_second, time.monotonic()
+        self._room, self._since = float(REFUSALS_PER_SECOND), time.monotonic()
         self._left_out = 0
 
     async def record(self, trail: Trail, refusal: Refusal, **records: Any) -> None:
@@ -105,7 +104,7 @@ class Refusals:
     def _has_room(self) -> bool:
         """Whether one more fits; if so it counts. Room for a second's worth comes back over a second."""
         moment = time.monotonic()
-        self._room = min(self._room + (moment - self._since) * self._per_second, self._per_second)
+        self._room = min(self._room + (moment - self._since) * REFUSALS_PER_SECOND, REFUSALS_PER_SECOND)
         self._since = moment
         if self._room < 1:
             return False

@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 from case_orders import keyring
 from case_orders.audit.chain import BEGINNING, PURPOSE, link
 from case_orders.keyring import UnknownKey
+from case_orders.row import table_of
 from models import AuditEntry, AuditHead
 
 _AT_ONCE = 500
@@ -50,7 +51,7 @@ def heads(session: Session, chain: str | None = None) -> list[Head]:
 
 def entries(session: Session, chain: str | None = None) -> Generator[dict[str, Any]]:
     """The entries of all chains, or of one, in their order, a few at a time."""
-    table = AuditEntry.metadata.tables[str(AuditEntry.__tablename__)]
+    table = table_of(AuditEntry)
     query: Select[Any] = select_columns(table).order_by(table.c.chain, table.c.position)
     if chain is not None:
         query = query.where(table.c.chain == chain)

@@ -14,8 +14,8 @@ from case_orders.cli.organizations import Org
 from case_orders.edge import contract
 from case_orders.envelope import JSON
 from case_orders.errors import Refusal
+from handlers import addresses
 from handlers.cases import create_case
-from handlers.prescribing import upper_country
 from models import Case
 
 app = typer.Typer()
@@ -109,13 +109,12 @@ def _store(session: Session, organization_id: str, bodies: Sequence[JSON]) -> in
     known = {case.reference: case for case in session.exec(query)}
     stored = []
     for body in bodies:
-        patient = body["patient"]
-        if "address" in patient:
-            patient = patient | {"address": upper_country(patient["address"])}
+        patient = addresses.of_patient(body["patient"])
         case = known.get(body["reference"])
         if case is None:
             case = Case(organization_id=organization_id, reference=body["reference"], patient=patient)
-        case.patient = patient
+        else:
+            case.patient = patient
         session.add(case)
         stored.append(case.id)
     tell(session, "cases import", organization_id, case_ids=stored)

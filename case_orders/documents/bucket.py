@@ -3,8 +3,6 @@
 Credentials and endpoints come from the environment, by the names of each provider's own tools.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta

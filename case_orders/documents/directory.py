@@ -4,8 +4,6 @@ Not by obstore's LocalStore: it syncs nothing, and to sync after it is too late.
 sync would leave an empty file under the document's name, which no retry may overwrite.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,10 +1,9 @@
 """Fetches a prescription document from the pharmacy and takes nothing but a whole PDF."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from case_orders.outbound import Blocked, Outbound, OutboundError, Reply
 
@@ -23,7 +22,7 @@ class Fetched:
     sha256: str
 
     @classmethod
-    def of(cls, data: bytes) -> Fetched:
+    def of(cls, data: bytes) -> Self:
         """What is known of these bytes."""
         return cls(data, len(data), hashlib.sha256(data).hexdigest())
 
@@ -44,15 +43,14 @@ async def fetch_pdf(
     headers: Mapping[str, str],
     expected_sha256: str | None,
     max_bytes: int = 20 * _MIB,
-    total: float = FETCH_SECONDS,
 ) -> Fetched:
-    """The PDF at `url`, got within `total` seconds; `expected_sha256` in lower case hexadecimal. Raises FetchFailed."""
+    """The PDF at `url`, `expected_sha256` in lower case hexadecimal. Raises FetchFailed."""
     try:
         reply = await outbound.request(
             "GET",
             url,
             headers=headers,
-            total=total,
+            total=FETCH_SECONDS,
             max_bytes=max_bytes,
         )
     except OutboundError as error:

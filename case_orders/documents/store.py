@@ -3,8 +3,6 @@
 Keys are ids joined by slashes, such as `{organizationId}/{orderId}/{documentId}.pdf`; any other key is a ValueError.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Which hosts, addresses and ports this service calls."""
 
-from __future__ import annotations
-
 import errno
 import re
 import socket

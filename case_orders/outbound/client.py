@@ -1,7 +1,5 @@
 """HTTP calls to hosts that somebody else chose."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import time

@@ -1,7 +1,5 @@
 """What a host's name stands for."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A pharmacy that is reached over HTTP by the pharmacy protocol."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ import orjson
 from yarl import URL
 
 from case_orders.edge.contract import component
-from case_orders.outbound import BadAnswer, Blocked, Outbound, OutboundError, TimedOut, TooLarge
+from case_orders.outbound import BadAnswer, Blocked, Outbound, OutboundError, Reply, TimedOut, TooLarge
 from case_orders.pharmacies.protocol import (
     Accepted,
     CancellationAnswer,
@@ -32,16 +30,11 @@ MAX_ANSWER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A complete HTTP answer that the protocol may know."""
-
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True)
 class HttpPharmacy:
-    """Implements `Pharmacy`. The client is given: whoever makes it decides which addresses may be reached."""
+    """One pharmacy, as the connection of one organization sees it. Every call may raise `PharmacyError`.
+
+    The client is given: whoever makes it decides which addresses may be reached.
+    """
 
     base_url: str
     request_secret: str = field(repr=False)
@@ -49,6 +42,7 @@ class HttpPharmacy:
     total_seconds: float = 20
 
     async def submit(self, order: Mapping[str, Any]) -> Accepted | Refused:
+        """Hand over an order in the protocol's shape; safe to repeat with the same order."""
         answer = await self._call("POST", "/orders", order, key=order["orderId"])
         match answer.status:
             case 200 | 202:
@@ -60,6 +54,7 @@ class HttpPharmacy:
         raise _unexpected(answer)
 
     async def look_up(self, order_id: str) -> dict[str, Any] | None:
+        """What the pharmacy has to say of the order, a `PharmacyReport`; None when it has no such order."""
         answer = await self._call("GET", f"/orders/{order_id}")
         match answer.status:
             case 200:
@@ -72,6 +67,7 @@ class HttpPharmacy:
         raise _unexpected(answer)
 
     async def cancel(self, order_id: str, request_id: str) -> CancellationAnswer:
+        """Ask for the order to be canceled; safe to repeat with the same `request_id`, another one asks anew."""
         answer = await self._call(
             "POST",
             f"/orders/{order_id}/cancel",
@@ -89,6 +85,7 @@ class HttpPharmacy:
         raise _unexpected(answer)
 
     def document_headers(self, url: str) -> dict[str, str]:
+        """The headers to fetch a document with; none unless `url` has the pharmacy's own origin."""
         if not _same_origin(url, self.base_url):
             return {}
         return sign_request(self.request_secret, "GET", url, b"")
@@ -99,10 +96,9 @@ class HttpPharmacy:
         path: str,
         content: Mapping[str, Any] | None = None,
         key: str | None = None,
-    ) -> Answer:
+    ) -> Reply:
         url = self.base_url.rstrip("/") + path
-        # Not orjson: customFields may hold integers of any size.
-        body = b"" if content is None else json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        body = b"" if content is None else orjson.dumps(content)
         headers = sign_request(self.request_secret, method, url, body)
         if key is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
@@ -113,7 +109,7 @@ class HttpPharmacy:
         except OutboundError as error:
             raise _failure(error) from None
         _refuse_failure(reply.status, reply.headers)
-        return Answer(reply.status, reply.body)
+        return reply
 
 
 def _failure(error: OutboundError) -> PharmacyMisbehaved | PharmacyUnavailable:
@@ -159,7 +155,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds)
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(answer: Reply) -> dict[str, Any]:
     try:
         # orjson refuses NaN, lone surrogates and bottomless nesting; it takes a name twice, which could turn
         # a denial into an approval.
@@ -179,19 +175,19 @@ def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _component(answer: Answer, schema: str) -> dict[str, Any]:
+def _component(answer: Reply, schema: str) -> dict[str, Any]:
     value = _object(answer)
     if component(schema).problems(value):
         raise PharmacyMisbehaved(f"the answer is not a {schema}")
     return value
 
 
-def _member(answer: Answer, name: str, schema: str) -> str:
+def _member(answer: Reply, name: str, schema: str) -> str:
     value = _object(answer).get(name)
     if not isinstance(value, str) or component(schema).problems(value):
         raise PharmacyMisbehaved(f"the answer has no valid {name}")
     return value
 
 
-def _unexpected(answer: Answer) -> PharmacyMisbehaved:
+def _unexpected(answer: Reply) -> PharmacyMisbehaved:
     return PharmacyMisbehaved(f"the pharmacy answered {answer.status}")

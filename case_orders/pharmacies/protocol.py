@@ -1,10 +1,6 @@
 """What a pharmacy can be asked, and what it can answer. See docs/pharmacy-protocol.md."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -72,19 +68,3 @@ class PharmacyConflict(PharmacyError):
 def callback_url(public_url: str, connection_id: str) -> str:
     """Where the pharmacy of a connection sends its reports."""
     return f"{public_url.rstrip('/')}/api/v1/pharmacy-connections/{connection_id}/events"
-
-
-class Pharmacy(Protocol):
-    """One pharmacy, as the connection of one organization sees it. Every call may raise PharmacyError."""
-
-    async def submit(self, order: Mapping[str, Any]) -> Accepted | Refused:
-        """Hand over an order in the protocol's shape; safe to repeat with the same order."""
-
-    async def look_up(self, order_id: str) -> dict[str, Any] | None:
-        """What the pharmacy has to say of the order, a `PharmacyReport`; None when it has no such order."""
-
-    async def cancel(self, order_id: str, request_id: str) -> CancellationAnswer:
-        """Ask for the order to be canceled; safe to repeat with the same `request_id`, another one asks anew."""
-
-    def document_headers(self, url: str) -> dict[str, str]:
-        """The headers to fetch a document with; none unless `url` has the pharmacy's own origin."""

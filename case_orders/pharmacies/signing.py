@@ -5,10 +5,8 @@ A report is signed over its body. A request to the pharmacy is signed over `{MET
 its signature is worth nothing at another path.
 """
 
-from __future__ import annotations
-
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -51,9 +49,9 @@ def sign_report(
     return _sign(secret, body, message_id, at)
 
 
-def verify_report(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether a report was signed with one of `secrets` (several while a secret is being replaced) within 5 minutes."""
-    return any(_verify(secret, headers, body) for secret in secrets)
+def verify_report(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a report was signed with `secret` within 5 minutes."""
+    return _verify(secret, headers, body)
 
 
 def _request_text(method: str, path_and_query: str, body: bytes) -> bytes:

@@ -38,8 +38,8 @@ JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that was sent: by which job, to whom, when, and how it ended."""
+class Attempted:
+    """A message that was sent, or could not be: by which job, to whom, when, and how it ended."""
 
     job: Claimed
     webhook_id: str
@@ -66,19 +66,20 @@ async def deliver_webhook(context: Context, job: Claimed) -> None:
     sent_at = now()
     outcome = await send(context, message, sent_at)
     record = _record_delivered if outcome.delivered else _record_failed
-    await context.write_together(record, Sent(job, message.webhook.id, sent_at, outcome))
+    await context.write_together(record, Attempted(job, message.webhook.id, sent_at, outcome))
 
 
-def _record_failed(session: Session, sent: Sequence[Sent]) -> list[None]:
+def _record_failed(session: Session, sent: Sequence[Attempted]) -> list[None]:
     """Record messages that were not taken. Their webhooks are held in one order first, in which all hold them."""
     session.connection().execute(_HELD, {"ids": list({one.webhook_id for one in sent})})
     for one in sent:
-        _record(session, one.job, one.at, one.outcome)
+        _record(session, one)
     return [None] * len(sent)
 
 
-def _record(session: Session, job: Claimed, sent_at: datetime, outcome: Outcome) -> None:
+def _record(session: Session, sent: Attempted) -> None:
     """Store the attempt and what follows from it, together with the end of the job or its next due time."""
+    job, outcome = sent.job, sent.outcome
     pause = None if outcome.unwanted else _pause(job.attempt, outcome.retry_after)
     if outcome.sent or pause is None:
         audit.record(session, audit.of_job(job, "failed"))
@@ -88,15 +89,7 @@ def _record(session: Session, job: Claimed, sent_at: datetime, outcome: Outcome)
             outbox.finish(session, job)
         return
     webhook = session.get_one(Webhook, delivery.webhook_id)
-    session.add(
-        Attempt(
-            delivery_id=delivery.id,
-            at=sent_at,
-            status_code=outcome.status_code,
-            duration_ms=outcome.duration_ms,
-            outcome=outcome.words,
-        )
-    )
+    session.add(Attempt(**sent.attempt()))
     if outcome.sent:
         _judge_webhook(webhook, outcome)
         session.add(webhook)
@@ -129,7 +122,7 @@ _DELIVERED = (
 _ATTEMPTED = insert(Attempt)
 
 
-def _record_delivered(session: Session, sent: Sequence[Sent]) -> list[None]:
+def _record_delivered(session: Session, sent: Sequence[Attempted]) -> list[None]:
     """Record messages that were taken: a few statements, however many there are."""
     execute = session.connection().execute
     webhooks = execute(_HELD, {"ids": list({one.webhook_id for one in sent})}).all()

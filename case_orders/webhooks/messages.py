@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from case_orders.edge.answers import to_json
 from case_orders.envelope import JSON
+from case_orders.row import table_of
 from case_orders.work import Context
 from models import Delivery, Document, Event, Order, Webhook
 
@@ -42,7 +43,7 @@ async def _access(context: Context, webhook: Webhook, document: Document, at: da
 
 
 # Events are read as plain rows: each is said once, and a session would keep book of it.
-_EVENT = Event.metadata.tables["events"].columns
+_EVENT = table_of(Event).columns
 _TO_SEND = (
     select(col(Delivery.id).label("delivery_id"), Webhook, *_EVENT)
     .join(Webhook, col(Webhook.id) == Delivery.webhook_id)

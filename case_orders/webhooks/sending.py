@@ -44,7 +44,7 @@ async def send(context: Context, message: Message, at: datetime) -> Outcome:
         reply = await context.outbound.request(
             "POST",
             message.webhook.url,
-            headers=headers | {"Content-Type": "application/json", "User-Agent": "case-orders"},
+            headers=headers | {"Content-Type": "application/json"},
             body=body,
             total=ANSWER_WITHIN_SECONDS,
             max_bytes=64 * 1024,

@@ -1,7 +1,5 @@
 """Whether the peers do the same work."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command as an operator types it, on a database file of the test's own."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager

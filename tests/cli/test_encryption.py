@@ -1,7 +1,5 @@
 """`case-orders keys encryption` on a key file, and on keys that are set."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What a command imports before it does its work: the rest would only keep it waiting."""
 
-from __future__ import annotations
-
 import gc
 import subprocess
 import sys

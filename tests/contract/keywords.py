@@ -4,8 +4,6 @@ A rule is one keyword at one place of a request; each field that `required` name
 from the schemas alone, so that a rule that is added to the contract is tried without a word here.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Strings that a regular expression matches, of a length that is wanted."""
 
-from __future__ import annotations
-
 import string
 from re import _constants as kinds
 from re import _parser as parser

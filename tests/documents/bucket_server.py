@@ -1,7 +1,5 @@
 """As much of the S3 protocol as a document store needs, over a dict."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a run of schemathesis shows, read from the requests and answers that it recorded (HAR 1.2)."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator

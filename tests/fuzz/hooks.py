@@ -4,8 +4,6 @@ Loaded by the schemathesis command. A request that obeys the contract is made on
 contract goes out as it was generated. The environment holds the settings of the service and the FUZZ_ variables.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from typing import Any

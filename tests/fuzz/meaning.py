@@ -1,7 +1,5 @@
 """Values that mean something, for a generated request that obeys the contract: ids of a catalogue, signatures."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -8,8 +8,6 @@ Reports and the service's log go to reports/fuzz/.
 """
 # ruff: noqa: T201  a command speaks
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,5 +1,6 @@
 """Probes for whoever operates the service."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from httpx2 import ASGITransport
 
 from case_orders.app import create_app
 from case_orders.db import Database, now
+from case_orders.documents import DocumentStore
 from case_orders.settings import Settings
 from models import Job, Organization
 from models.jobs import JobKind
@@ -63,7 +65,23 @@ async def test_a_service_that_was_not_migrated_is_not_ready_but_alive(tmp_path: 
     assert await probe(empty, "/livez") == (200, {})
 
 
-async def test_probes_that_come_at_once_look_once(quiet: Settings, tmp_path: Path) -> None:
+async def test_probes_that_come_at_once_look_once(quiet: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, check = [], DocumentStore.check
+
+    async def counted(store: DocumentStore) -> None:
+        looks.append(store)
+        await check(store)
+
+    monkeypatch.setattr(DocumentStore, "check", counted)
+    database = Database(quiet.database_url)
+    async with ContractClient(transport=ASGITransport(create_app(quiet, database))) as client:
+        answers = await asyncio.gather(*(client.get("http://test/readyz") for _ in range(20)))
+    await database.close()
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(looks) == 1
+
+
+async def test_a_probe_is_told_for_a_second_what_the_one_before_it_was_told(quiet: Settings, tmp_path: Path) -> None:
     database = Database(quiet.database_url)
     async with ContractClient(transport=ASGITransport(create_app(quiet, database))) as client:
         answers = [await client.get("http://test/readyz")]

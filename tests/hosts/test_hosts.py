@@ -34,8 +34,7 @@ async def test_a_host_that_is_cut_off_and_comes_back_loses_and_doubles_nothing(s
     await site.require_filled_once()
 
 
-async def test_two_migrations_that_start_at_once_take_turns(three_hosts: list[Host], settings: Settings) -> None:
+async def test_migrations_that_start_at_once_take_turns(three_hosts: list[Host], settings: Settings) -> None:
     done = await asyncio.gather(*(migrate(host, settings) for host in three_hosts))
     assert [code for code, _ in done] == [0, 0, 0], done
-    assert sum("from nothing" in words for _, words in done) <= len(done)
     assert (await migrate(three_hosts[0], settings))[1].startswith("The database is at")

@@ -1,7 +1,5 @@
 """Servers that misbehave below HTTP, and names that resolve to what a test says."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable

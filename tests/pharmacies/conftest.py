@@ -1,7 +1,5 @@
 """A sandbox pharmacy and a service that receives its reports, both real servers on loopback."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -37,7 +35,7 @@ class Service:
 
     async def receive(self, request: web.Request) -> web.Response:
         body = await request.read()
-        assert verify_report([REPORT_SECRET], request.headers, body)
+        assert verify_report(REPORT_SECRET, request.headers, body)
         message_id = request.headers["webhook-id"]
         self.attempts.append(message_id)
         if len(self.attempts) <= self.failures:

@@ -1,7 +1,5 @@
 """Orders in the shape of the pharmacy protocol."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -85,28 +83,21 @@ def test_a_path_is_signed_as_it_goes_over_the_wire() -> None:
 
 def test_a_report_with_another_body_is_refused() -> None:
     signed = sign_report(SECRET, BODY)
-    assert verify_report([SECRET], signed, BODY)
-    assert not verify_report([SECRET], signed, BODY.replace(b"order", b"Order"))
+    assert verify_report(SECRET, signed, BODY)
+    assert not verify_report(SECRET, signed, BODY.replace(b"order", b"Order"))
 
 
 def test_the_signature_of_a_request_is_none_of_a_report() -> None:
-    assert not verify_report([SECRET], sign_request(SECRET, "POST", URL, BODY), BODY)
-
-
-def test_either_secret_fits_while_one_replaces_the_other() -> None:
-    old = new_secret()
-    assert verify_report([SECRET, old], sign_report(old, BODY), BODY)
-    assert not verify_report([SECRET], sign_report(old, BODY), BODY)
-    assert not verify_report([], sign_report(old, BODY), BODY)
+    assert not verify_report(SECRET, sign_request(SECRET, "POST", URL, BODY), BODY)
 
 
 @pytest.mark.parametrize("header", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_a_header_cannot_be_changed_or_missing(header: str) -> None:
     signed = sign_report(SECRET, BODY)
     other = sign_report(SECRET, b"other", at=datetime.now(UTC) - timedelta(seconds=9))
-    assert not verify_report([SECRET], signed | {header: other[header]}, BODY)
+    assert not verify_report(SECRET, signed | {header: other[header]}, BODY)
     assert not verify_report(
-        [SECRET],
+        SECRET,
         {name: value for name, value in signed.items() if name != header},
         BODY,
     )
@@ -115,12 +106,12 @@ def test_a_header_cannot_be_changed_or_missing(header: str) -> None:
 @pytest.mark.parametrize(("minutes", "fits"), [(-6, False), (-4, True), (4, True), (6, False)])
 def test_a_message_is_good_for_five_minutes(minutes: int, fits: bool) -> None:
     signed = sign_report(SECRET, BODY, at=datetime.now(UTC) + timedelta(minutes=minutes))
-    assert verify_report([SECRET], signed, BODY) is fits
+    assert verify_report(SECRET, signed, BODY) is fits
 
 
 def test_header_names_are_case_insensitive() -> None:
     signed = {name.upper(): value for name, value in sign_report(SECRET, BODY).items()}
-    assert verify_report([SECRET], signed, BODY)
+    assert verify_report(SECRET, signed, BODY)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +130,14 @@ def test_header_names_are_case_insensitive() -> None:
     ],
 )
 def test_a_garbage_signature_is_refused_quietly(garbage: str) -> None:
-    assert not verify_report([SECRET], sign_report(SECRET, BODY) | {"webhook-signature": garbage}, BODY)
+    assert not verify_report(SECRET, sign_report(SECRET, BODY) | {"webhook-signature": garbage}, BODY)
 
 
 @pytest.mark.parametrize("garbage", ["", "now", "nan", "inf", "-1", "9" * 400, "\u0663"])
 def test_a_garbage_timestamp_is_refused_quietly(garbage: str) -> None:
-    assert not verify_report([SECRET], sign_report(SECRET, BODY) | {"webhook-timestamp": garbage}, BODY)
+    assert not verify_report(SECRET, sign_report(SECRET, BODY) | {"webhook-timestamp": garbage}, BODY)
 
 
 def test_bytes_that_are_not_utf_8_are_refused_quietly() -> None:
-    assert not verify_report([SECRET], sign_report(SECRET, BODY), b"\xff")
+    assert not verify_report(SECRET, sign_report(SECRET, BODY), b"\xff")
     assert not verify_request(SECRET, sign_report(SECRET, BODY), "GET", "/\udcff", b"")

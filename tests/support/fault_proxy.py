@@ -1,7 +1,5 @@
 """A TCP proxy that misbehaves on command."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct

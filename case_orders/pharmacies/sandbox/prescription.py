@@ -1,7 +1,5 @@
 """The sandbox pharmacy's prescription document, a PDF made with Typst."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Sends an order's reports to the service, in their turn, each until it is taken."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The sandbox pharmacy's HTTP side."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The sandbox's behaviours, seen through HttpPharmacy and through the reports that it sends."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from typing import Any
