@@ -9,6 +9,7 @@ each write in a savepoint of its own, where it undoes itself alone.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -93,6 +94,9 @@ def _committing(connection: Connection) -> Iterator[None]:
     """Commit at the end of the block, undo everything on an error, and give the connection back."""
     with connection:
         yield
+        if not _can_commit(connection):  # to which the driver would say nothing
+            connection.invalidate()
+            raise Uncertain
         try:
             connection.commit()
         except DBAPIError as failure:
@@ -153,4 +157,19 @@ def _sqlstate(failure: Exception) -> str | None:
 
 
 def _breaks(connection: Connection, failure: Exception) -> bool:
-    return connection.invalidated or (isinstance(failure, DBAPIError) and failure.connection_invalidated)
+    if connection.invalidated or (isinstance(failure, DBAPIError) and failure.connection_invalidated):
+        return True
+    return connection.dialect.name == "sqlite" and not _can_commit(connection)
+
+
+def _can_commit(connection: Connection) -> bool:
+    """Whether the transaction is still there, with all that was done in it.
+
+    SQLite undoes the whole of it, and not the one statement, if the disk is full or fails
+    (https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction). PostgreSQL takes no more
+    after an error, until that is undone.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        return bool(driver.in_transaction)
+    return bool(driver.info.transaction_status.name == "INTRANS")
