@@ -172,4 +172,4 @@ def _can_commit(connection: Connection) -> bool:
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
         return bool(driver.in_transaction)
-    return bool(driver.info.transaction_status.name == "INTRANS")
+    return bool(driver.info.transaction_status.name != "INERROR")

@@ -45,6 +45,8 @@ class Order(SealedTable, table=True):
     `sent` is whether the pharmacy may know of it: set before the first attempt to submit; `sent_at` is when the last
     one began.
     `cancel_requested` is whether the pharmacy has yet to answer a cancel request.
+    `reported_at` and `tracking_reported_at` are when the latest happened that the pharmacy told of its state and of its
+    tracking.
     """
 
     __tablename__ = "orders"
@@ -82,6 +84,7 @@ class Order(SealedTable, table=True):
     tracking_number: str | None = columns.sealed(default=None)
     carrier: str | None = columns.sealed(default=None)
     reported_at: datetime | None = columns.maybe_moment()
+    tracking_reported_at: datetime | None = columns.maybe_moment()
     last_sequence: int = 0
     created_at: datetime = columns.moment()
     updated_at: datetime = columns.moment()

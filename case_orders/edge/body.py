@@ -51,7 +51,9 @@ def _too_large() -> PayloadTooLarge:
 
 
 def require_json(scope: Scope) -> None:
-    """Refuse a body that does not say it is JSON in UTF-8."""
+    """Refuse a body that does not say it is JSON in UTF-8, or that is packed."""
+    if (header(scope, "content-encoding") or "identity").lower() != "identity":
+        raise UnsupportedMediaType("Content-Encoding must be left out: bodies are not unpacked", "unsupported_encoding")
     media_type, *parameters = (header(scope, "content-type") or "").lower().split(";")
     charsets = [p.strip().removeprefix("charset=").strip('"') for p in parameters if p.strip().startswith("charset=")]
     if media_type.strip() != "application/json" or any(charset != "utf-8" for charset in charsets):

@@ -5,17 +5,17 @@ is recorded with its report and changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from case_orders import progress
 from case_orders.db import now
 from case_orders.envelope import JSON
 from case_orders.fulfillment import documents
 from case_orders.webhooks.events import EventType, announce
-from models import Job, Order, PharmacyReport
+from models import Job, Order
 from models.jobs import JobKind, JobState
 from models.order_states import FINAL, OrderState, is_irreversible, is_onward, rank
 
@@ -59,8 +59,13 @@ def be_submitted(session: Session, order: Order) -> None:
             progress.promise_once(session, order, JobKind.CANCEL_ORDER)
 
 
+# As far may a pharmacy's clock be ahead, like that of a signature.
+_AHEAD = timedelta(minutes=5)
+
+
 def _occurred_at(report: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(report["occurredAt"].upper())
+    """When it happened. A time that has not come would make all that is reported until then late."""
+    return min(datetime.fromisoformat(report["occurredAt"].upper()), now() + _AHEAD)
 
 
 def _take_status(session: Session, order: Order, report: JSON) -> None:
@@ -142,19 +147,18 @@ def _take_tracking(session: Session, order: Order, report: JSON) -> None:
     number = report.get("trackingNumber", order.tracking_number)
     is_another = order.tracking_number is not None and number != order.tracking_number
     carrier = report.get("carrier", None if is_another else order.carrier)
-    if (number, carrier) == known or (order.tracking_number is not None and _is_outdated(session, order, report)):
+    is_outdated = order.tracking_number is not None and _is_outdated(order, report)
+    if {"trackingNumber", "carrier"} & report.keys():
+        told_at = _occurred_at(report)
+        order.tracking_reported_at = max(order.tracking_reported_at or told_at, told_at)
+    if (number, carrier) == known or is_outdated:
         return
     order.tracking_number, order.carrier, order.updated_at = number, carrier, now()
     if number is not None:
         announce(session, order, EventType.ORDER_TRACKING_ADDED)
 
 
-def _is_outdated(session: Session, order: Order, report: JSON) -> bool:
+def _is_outdated(order: Order, report: JSON) -> bool:
     """Whether something that happened after this report has told of the order's state or tracking."""
-    occurred_at = _occurred_at(report)
-    applied = select(PharmacyReport).where(
-        PharmacyReport.order_id == order.id, col(PharmacyReport.outcome).is_not(None)
-    )
-    bodies = [earlier.body for earlier in session.exec(applied)]
-    told = [_occurred_at(body) for body in bodies if {"trackingNumber", "carrier"} & body.keys()]
-    return any(occurred_at < other for other in [*told, order.reported_at or occurred_at])
+    told = (order.reported_at, order.tracking_reported_at)
+    return any(at is not None and _occurred_at(report) < at for at in told)

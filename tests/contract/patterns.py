@@ -11,8 +11,9 @@ _UNBOUNDED = 100_000
 
 # Groups that look around, name or set flags, and an empty class, of which ECMA 262 thinks otherwise than Python.
 _NOT_PORTABLE = re.compile(r"\(\?(?!:)|\[\^?\]")
-# Escapes that Python, ECMA 262, RE2 and Rust all read alike; \d, \w, \s and \b are not among them.
-_ESCAPES = frozenset("nrtfvx" + string.punctuation)
+# Escapes that Python, ECMA 262 and Rust read alike; \d, \w, \s and \b are not among them. RE2 writes \u as \x{}, and
+# what reads contracts in Go translates it.
+_ESCAPES = frozenset("nrtfvxu" + string.punctuation)
 
 
 def is_portable(pattern: str) -> bool:

@@ -52,7 +52,7 @@ BREAKS: list[tuple[str, str, Any, str]] = [
     ("parameters_keep_their_style", "/components/parameters/Limit/explode", False, "get /drugs query parameter limit"),
     (
         "nothing_more_is_asked_for",
-        "/components/parameters/PageCursor/required",
+        "/components/parameters/CataloguePageCursor/required",
         True,
         "get /drugs query parameter cursor",
     ),

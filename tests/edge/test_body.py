@@ -1,6 +1,7 @@
 """Bodies: how they say what they are, how they arrive, and what JSON is."""
 
 import copy
+import gzip
 import json
 import time
 from typing import Any
@@ -71,6 +72,13 @@ def test_any_other_media_type_is_refused(post: Post, media_type: str | None) -> 
     reply = post(BODY, content_type=media_type)
     assert require_refusal(reply, 415) == "Content-Type must be application/json"
     assert reply.json()["code"] == "unsupported_media_type"
+
+
+def test_a_body_that_is_packed_is_refused(post: Post) -> None:
+    assert post(BODY, content_encoding="identity").status == 200
+    reply = post(gzip.compress(BODY), content_encoding="gzip")
+    assert require_refusal(reply, 415) == "Content-Encoding must be left out: bodies are not unpacked"
+    assert reply.json()["code"] == "unsupported_encoding"
 
 
 def test_a_media_type_in_odd_letters_is_validated_like_any_other(post: Post) -> None:

@@ -16,7 +16,7 @@ from case_orders.db import now
 from case_orders.documents import Fetched
 from case_orders.fulfillment import documents, reports, submit
 from case_orders.signing_secrets import new_secret
-from models import Document, Event, Job, Order, PharmacyReport, StatusChange
+from models import Document, Event, Job, Order, StatusChange
 from models.jobs import JobKind, JobState
 from models.order_states import FINAL, MOVES, OrderState, rank
 from tests.fulfillment.house import Clinic, House
@@ -275,13 +275,27 @@ def tracking_events(session: Session, order: Order) -> int:
 def test_a_late_report_does_not_bring_an_old_tracking_number_back(told: tuple[Session, Order]) -> None:
     session, order = told
     shipped, moved = at(1, status="SHIPPED", trackingNumber="1Z1"), at(3, trackingNumber="1Z2")
-    for number, report in enumerate((shipped, moved, shipped, at(2, trackingNumber="1Z3"))):
-        row = PharmacyReport(
-            pharmacy_id=order.pharmacy_id, message_id=f"message-{number}", order_id=order.id, body=report
-        )
-        row.outcome = reports.apply(session, order, report)
-        session.add(row)
+    for report in (shipped, moved, shipped, at(2, trackingNumber="1Z3")):
+        reports.apply(session, order, report)
     assert (order.tracking_number, tracking_events(session, order)) == ("1Z2", 2)
+
+
+def test_a_late_report_of_a_known_number_does_not_let_an_older_one_in(told: tuple[Session, Order]) -> None:
+    session, order = told
+    for hour, number in ((1, "1Z1"), (3, "1Z1"), (2, "1Z2")):
+        reports.apply(session, order, at(hour, trackingNumber=number))
+    assert order.tracking_number == "1Z1"
+
+
+def test_a_report_from_the_future_makes_those_that_follow_late_for_minutes_at_most(
+    told: tuple[Session, Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, order = told
+    reports.apply(session, order, {"occurredAt": "9999-12-31T23:59:59Z", "status": "FILLING", "trackingNumber": "1Z1"})
+    later = now() + timedelta(minutes=6)
+    monkeypatch.setattr(reports, "now", lambda: later)
+    reports.apply(session, order, {"occurredAt": later.isoformat(), "status": "ON_HOLD", "trackingNumber": "1Z2"})
+    assert (order.status, order.tracking_number) == ("ON_HOLD", "1Z2")
 
 
 def test_a_late_report_may_bring_the_first_tracking_number(told: tuple[Session, Order]) -> None:

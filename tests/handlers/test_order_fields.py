@@ -214,7 +214,9 @@ async def test_a_postal_code_that_is_not_five_digits_is_refused(api: ContractCli
     assert message == "order.prescriber.address.postalCode must be exactly 5 digits"
 
 
-@pytest.mark.parametrize("email", ["a@b.co", "first.last+tag@sub.example.org", "x_%-y@ex-ample.com"])
+@pytest.mark.parametrize(
+    "email", ["a@b.co", "first.last+tag@sub.example.org", "x_%-y@ex-ample.com", "o'neil&sons@b.xn--p1ai"]
+)
 async def test_an_email_address_is_taken(api: ContractClient, us: Tenant, email: str) -> None:
     assert await is_taken(api, us, EMAIL, email)
 
@@ -235,6 +237,7 @@ async def test_an_email_address_is_taken(api: ContractClient, us: Tenant, email:
         "a@b@c.de",
         "",
         "a@b.c",
+        "a@1.2.3.4",
     ],
 )
 async def test_what_is_no_email_address_is_refused(api: ContractClient, us: Tenant, email: str) -> None:
@@ -242,13 +245,14 @@ async def test_what_is_no_email_address_is_refused(api: ContractClient, us: Tena
     assert message == "order.prescriber.email must be an email address"
 
 
-@pytest.mark.parametrize("number", ["+1234567890", "4155550100", "(415) 555-0100", "+44 20 7946 0958", "415.555.0100"])
+@pytest.mark.parametrize("number", ["+1234567890", "4155550100", "(415) 555-0100", "+44 20 7946 0958", "555-0100"])
 async def test_a_phone_number_is_taken_with_its_separators(api: ContractClient, us: Tenant, number: str) -> None:
     assert await is_taken(api, us, PHONE, number)
 
 
 @pytest.mark.parametrize(
-    "number", ["", "123456", "phone", "+", "4155550100\n", "٤١٥٥٥٥٠١٠٠", "1" * 21, "415-555-0100x1", "++14155550100"]
+    "number",
+    ["", "123456", "phone", "+", "4155550100\n", "٤١٥٥٥٥٠١٠٠", "1" * 21, "415-555-0100x1", "((((((1", "0-----0"],
 )
 async def test_what_is_no_phone_number_is_refused(api: ContractClient, us: Tenant, number: str) -> None:
     message, _ = await problem(api, us, PHONE, number)
@@ -256,7 +260,7 @@ async def test_what_is_no_phone_number_is_refused(api: ContractClient, us: Tenan
 
 
 @pytest.mark.parametrize(
-    "date", ["2024-02-29", "2000-02-29", "2024-01-15T10:30:00Z", "2024-01-15T10:30:00.123456+05:30"]
+    "date", ["2024-02-29", "2000-02-29", "2024-01-15T10:30:00Z", "2024-01-15t10:30:00.123456789+05:30"]
 )
 async def test_a_date_comes_back_as_it_was_sent(api: ContractClient, us: Tenant, date: str) -> None:
     dates = dict.fromkeys(DATES, date)
@@ -279,7 +283,7 @@ async def test_a_date_that_does_not_exist_is_refused(api: ContractClient, us: Te
     assert found == {f"/order/{name}": (f"order.{name} {words}", "wrong_format") for name in DATES}
 
 
-@pytest.mark.parametrize("quantity", ["1", "30", "2.5", "0.5", "0.0001", "9999999.9999"])
+@pytest.mark.parametrize("quantity", ["1", "30", "2.50", "0.50", "0.0001", "9999999.9999"])
 async def test_a_quantity_is_a_decimal_number_above_zero(api: ContractClient, us: Tenant, quantity: str) -> None:
     assert await is_taken(api, us, ITEM + ".quantity", quantity)
 
@@ -321,11 +325,21 @@ async def test_lines_refuse_101_characters_and_texts_2001(api: ContractClient, u
     assert {code for _, code in found.values()} == {"too_long"}
 
 
-@pytest.mark.parametrize("line", ["", " ", "\t", "two\nlines", "bell\a", "line\n", "\x7f"])
+@pytest.mark.parametrize(
+    "line", ["", " ", "\t", "two\nlines", "bell\a", "line\n", "\x7f", "\xa0", "\u200b\u3000", "5\u202e01", "\x9b"]
+)
 async def test_a_line_is_printable_and_not_blank(api: ContractClient, us: Tenant, line: str) -> None:
     found = problems(await place(api, us.case_id, ordering(dict.fromkeys(LINES, line))))
     assert len(found) == len(LINES)
     assert {m.partition(" ")[2] for m, _ in found.values()} == {"must be 1 to 100 printable characters and not blank"}
+
+
+@pytest.mark.parametrize("text", ["bell\a", "\x9b2J", "take \u202e05\u202c mg", "two\u2028lines"])
+async def test_a_text_says_what_it_shows(api: ContractClient, us: Tenant, text: str) -> None:
+    found = problems(await place(api, us.case_id, ordering(dict.fromkeys(TEXTS, text))))
+    assert len(found) == len(TEXTS)
+    words = "must be at most 2000 characters of text without control characters"
+    assert {m.partition(" ")[2] for m, _ in found.values()} == {words}
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,15 @@ async def test_a_page_has_1_to_100_entries(api: ContractClient, limit: str) -> N
 
 async def test_any_cursor_of_the_right_form_is_a_place_in_the_list(api: ContractClient, us: Tenant) -> None:
     order_id = await placed(api, us.case_id)
-    assert await listed(api, cursor="~") == [order_id]
-    assert await listed(api, cursor="0") == []
+    assert await listed(api, cursor="f" * 8 + order_id[8:].upper()) == [order_id]
+    assert await listed(api, cursor=order_id.upper()) == []
+
+
+@pytest.mark.parametrize("cursor", ["~", "drug-456", "20"])
+async def test_a_cursor_of_another_list_is_refused(api: ContractClient, cursor: str) -> None:
+    answer = await api.get("/orders", params={"cursor": cursor})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "cursor must be the nextCursor of another page"
 
 
 # ---- canceling --------------------------------------------------------------------------------------------------
