@@ -15,6 +15,7 @@ from case_orders.shared_session import Ask, SharedSession
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Busy(Exception):
@@ -41,6 +42,17 @@ class Pending:
 
 def nothing() -> None:
     """Nobody wants to know."""
+
+
+def holding(handler: Function) -> Function:
+    """Say of a handler that it `holds` many rows: those of an order, and of its case."""
+    handler.holds = True  # type: ignore[attr-defined]  # mypy knows no attributes of functions
+    return handler
+
+
+def holds(handler: Callable[..., Any]) -> bool:
+    """Whether that was said of a handler."""
+    return getattr(handler, "holds", False)
 
 
 Outcome = tuple[Any, BaseException | None]

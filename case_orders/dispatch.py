@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from case_orders import auth, idempotency, lookups
+from case_orders import auth, batches, idempotency, lookups
 from case_orders.audit import Refusals, Trail
 from case_orders.auth import Caller, Callers
 from case_orders.db import Database
@@ -75,7 +75,7 @@ class Dispatcher:
             # What only validates runs in a session that cannot write, so it is sure to store nothing.
             if operation.method == "get" or arguments.get("validate_only"):
                 return await self._read(operation, exchange, trail, act, asks)
-            return await self._write(operation, exchange, trail, act, asks)
+            return await self._write(operation, exchange, trail, act, asks, holds=batches.holds(handler))
 
         return run
 
@@ -92,7 +92,7 @@ class Dispatcher:
         return result
 
     async def _write(
-        self, operation: Operation, exchange: Exchange, trail: Trail, act: Act, asks: Sequence[Ask]
+        self, operation: Operation, exchange: Exchange, trail: Trail, act: Act, asks: Sequence[Ask], *, holds: bool
     ) -> Result:
         repeated = _repeatable(operation, exchange)
         if repeated is not None:
@@ -104,7 +104,7 @@ class Dispatcher:
             trail.record(session, result)
             return result
 
-        return await self.database.write(admitted, asks)
+        return await self.database.write(admitted, asks, holds=holds)
 
     def _admit(self, session: Session, exchange: Exchange) -> None:
         if isinstance(exchange.caller, Caller):

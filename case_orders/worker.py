@@ -50,7 +50,7 @@ class Kind:
 
 
 KINDS = {
-    JobKind.SUBMIT_ORDER: Kind(submit.submit_order, 60, 24, submit.fail_order),
+    JobKind.SUBMIT_ORDER: Kind(submit.submit_order, submit.ATTEMPT_SECONDS, 24, submit.fail_order),
     JobKind.FOLLOW_ORDER: Kind(follow.follow_order, 60, 48, longest_pause=follow.LONGEST_PAUSE),
     JobKind.APPLY_REPORT: Kind(follow.apply_report, 30, 12),
     JobKind.CANCEL_ORDER: Kind(cancel.cancel_order, 60, 48),
@@ -107,7 +107,12 @@ class Worker:
         if len(under_way) >= limits.jobs:
             return False
         lease = timedelta(seconds=self.settings.lease_seconds)
-        jobs = await self.database.write(lambda session: claims.claim(session, limits, lease, self._rounds, under_way))
+
+        def claim(session: Session) -> tuple[list[Claimed], claims.Rounds]:
+            rounds = self._rounds.copy()  # it may run again, and must go on from the same place
+            return claims.claim(session, limits, lease, rounds, under_way), rounds
+
+        jobs, self._rounds = await self.database.write(claim)
         for job in jobs:
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job

@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from case_orders import progress
 from case_orders.audit import Trail
 from case_orders.auth import Caller
+from case_orders.batches import holding
 from case_orders.db import now
 from case_orders.documents import DocumentStore, StoreUnavailable
 from case_orders.envelope import Answer, Download, accepted, ok, page
@@ -67,6 +68,7 @@ def get_order(session: Session, caller: Caller, order_id: str) -> Answer:
     return ok(order=own_order(session, caller, order_id).as_json(session))
 
 
+@holding
 def cancel_order(session: Session, caller: Caller, order_id: str) -> Answer:
     order = progress.lock(session, own_order(session, caller, order_id).id)
     if order.status in (OrderState.CANCELED, OrderState.CANCEL_REQUESTED) or order.cancel_requested:

@@ -15,6 +15,7 @@ from case_orders import claims, outbox, worker
 from case_orders.db import Database, new_id, now
 from case_orders.documents.fetch import FETCH_SECONDS
 from case_orders.documents.store import READ_SECONDS, WRITE_SECONDS
+from case_orders.fulfillment.submit import SILENCE
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
@@ -339,6 +340,11 @@ def test_the_pause_doubles_up_to_a_quarter_of_an_hour_and_is_spread_by_a_quarter
 def test_no_job_may_take_longer_than_its_lease() -> None:
     lease = Settings.model_fields["lease_seconds"].default
     assert all(kind.seconds < lease for kind in worker.KINDS.values())
+
+
+def test_a_pharmacy_has_two_minutes_to_take_an_order_however_late_an_attempt_submits_it() -> None:
+    latest = timedelta(seconds=worker.KINDS[JobKind.SUBMIT_ORDER].seconds)
+    assert latest + timedelta(minutes=2) <= SILENCE
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ from models import Order, Pharmacy, PrescriptionItem
 from models.jobs import Claimed, JobKind
 from models.order_states import FINAL, OrderState
 
-# How long a pharmacy may still be at work on a submission that it has not answered, from the beginning of the attempt.
-SILENCE = timedelta(minutes=2)
+# An attempt looks the order up before it submits it, and does both within this.
+ATTEMPT_SECONDS = 60
+# How long a pharmacy may still be at work on a submission that it has not answered, from the beginning of the attempt:
+# two minutes after the submission came to it (docs/pharmacy-protocol.md).
+SILENCE = timedelta(minutes=2, seconds=ATTEMPT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

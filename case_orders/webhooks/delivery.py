@@ -43,6 +43,7 @@ class Attempted:
 
     job: Claimed
     webhook_id: str
+    url: str
     at: datetime
     outcome: Outcome
 
@@ -66,7 +67,7 @@ async def deliver_webhook(context: Context, job: Claimed) -> None:
     sent_at = now()
     outcome = await send(context, message, sent_at)
     record = _record_delivered if outcome.delivered else _record_failed
-    await context.write_together(record, Attempted(job, message.webhook.id, sent_at, outcome))
+    await context.write_together(record, Attempted(job, message.webhook.id, message.webhook.url, sent_at, outcome))
 
 
 def _record_failed(session: Session, sent: Sequence[Attempted]) -> list[None]:
@@ -80,17 +81,18 @@ def _record_failed(session: Session, sent: Sequence[Attempted]) -> list[None]:
 def _record(session: Session, sent: Attempted) -> None:
     """Store the attempt and what follows from it, together with the end of the job or its next due time."""
     job, outcome = sent.job, sent.outcome
-    pause = None if outcome.unwanted else _pause(job.attempt, outcome.retry_after)
+    webhook, delivery = session.get(Webhook, sent.webhook_id), session.get(Delivery, job.subject)
+    # What another address answered than the webhook has by now says nothing of it.
+    counts = webhook is not None and webhook.url == sent.url
+    pause = None if outcome.unwanted and counts else _pause(job.attempt, outcome.retry_after)
     if outcome.sent or pause is None:
         audit.record(session, audit.of_job(job, "failed"))
-    delivery = session.get(Delivery, job.subject)
-    if delivery is None:  # deleted with its webhook while the message was under way
+    if webhook is None or delivery is None:  # deleted while the message was under way
         with suppress(LeaseLost):  # what was sent is told all the same
             outbox.finish(session, job)
         return
-    webhook = session.get_one(Webhook, delivery.webhook_id)
     session.add(Attempt(**sent.attempt()))
-    if outcome.sent:
+    if outcome.sent and counts:
         _judge_webhook(webhook, outcome)
         session.add(webhook)
     try:

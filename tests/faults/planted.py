@@ -44,7 +44,7 @@ def acknowledge_before_commit() -> None:
     if "serve" not in sys.argv:  # only the API acknowledges
         return
 
-    async def write(self: Database, work: Callable[[Session], Any], _asks: object = ()) -> Any:
+    async def write(self: Database, work: Callable[[Session], Any], _asks: object = (), **_: object) -> Any:
         loop, answer = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
 
         def answer_then_commit() -> None:

@@ -1,6 +1,9 @@
 """Orders: read, listed, canceled."""
 
+import asyncio
+
 import pytest
+from sqlalchemy import Connection, event
 from sqlmodel import select
 
 from case_orders import auth
@@ -154,6 +157,18 @@ async def test_an_order_that_was_not_sent_is_canceled_at_once(
     order_id = await placed(api, us.case_id)
     assert await cancel(api, order_id) == "CANCELED"
     assert jobs(database, order_id, "cancel_order") == 0
+
+
+async def test_no_two_cancels_share_a_transaction(api: ContractClient, us: Tenant, database: Database) -> None:
+    """Each holds an order and then its case: together they would hold them crosswise to whoever works on both."""
+    orders = [await placed(api, us.case_id) for _ in range(3)]
+    commits: list[Connection] = []
+    note = commits.append
+    event.listen(database.engine, "commit", note)
+    canceled = await asyncio.gather(*(cancel(api, order_id) for order_id in orders))
+    event.remove(database.engine, "commit", note)
+    assert canceled == ["CANCELED"] * 3
+    assert len(commits) == 3
 
 
 async def test_an_order_on_its_way_stays_and_the_pharmacy_is_asked(

@@ -29,14 +29,8 @@ def promise(
 ) -> str:
     """Enqueue a job; its id."""
     with database.transaction() as session:
-        job = outbox.enqueue(
-            session,
-            kind,
-            new_id(),
-            organization_id=owner or organization_id,
-            destination=destination,
-            delay=delay,
-        )
+        job = outbox.enqueue(session, kind, new_id(), organization_id=owner or organization_id, destination=destination)
+        job.due_at += delay
         return job.id
 
 

@@ -442,6 +442,24 @@ async def test_each_message_that_is_sent_is_told_in_the_audit_trail(desk: Desk, 
     assert told(desk) == [("failed", delivery_id), ("done", delivery_id)]
 
 
+async def test_what_the_old_address_of_a_webhook_answers_says_nothing_of_its_new_one(
+    desk: Desk, endpoint: Endpoint
+) -> None:
+    webhook_id = desk.subscribe(endpoint.url)
+    desk.announce()
+
+    async def move_and_go() -> web.Response:
+        desk.change(webhook_id, url=f"{endpoint.url}/new")
+        return web.Response(status=410)
+
+    endpoint.answer = move_and_go
+    await desk.attempt()
+    webhook = desk.webhook(webhook_id)
+    assert (webhook.active, webhook.failing_since) == (True, None)
+    assert desk.delivery().status is DeliveryStatus.PENDING
+    assert wait_of(desk) > 0
+
+
 @pytest.mark.parametrize(("number", "status"), [(1, 410), (8, 500)])
 async def test_a_message_that_is_given_up_is_told_once(
     number: int, status: int, desk: Desk, endpoint: Endpoint
