@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bench.programs import CONNEXION, FASTAPI, LOOP, RAW
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -9,7 +11,7 @@ class Plan:
 
     connections: tuple[int, ...] = (1, 8, 32, 64)
     rounds: int = 9
-    peers: tuple[str, ...] = ("fastapi_sqlmodel", "connexion_stock", "raw_asgi", "driver_loop")
+    peers: tuple[str, ...] = (FASTAPI, CONNEXION, RAW, LOOP)
     listed_orders: int = 100_000
     stored_orders: int = 1_000_000
     remembered_orders: int = 100_000
@@ -18,7 +20,7 @@ class Plan:
 QUICK = Plan(
     connections=(1, 32),
     rounds=3,
-    peers=("fastapi_sqlmodel", "raw_asgi"),
+    peers=(FASTAPI, RAW),
     listed_orders=20_000,
     stored_orders=100_000,
     remembered_orders=20_000,

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from bench import cpu, databases, load
 from bench.load import Load
-from bench.programs import Program, Stage
+from bench.programs import LOOP, Program, Stage
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _stored(before: list[int], after: list[int]) -> int:
 class Loop:
     """The driver in a loop; the number of connections means nothing to it."""
 
-    name = "driver_loop"
+    name = LOOP
 
     def __init__(self, stage: Stage, process: subprocess.Popen[str], url: str) -> None:
         self._stage = stage
@@ -128,7 +128,7 @@ class Loop:
 def looping(stage: Stage) -> Iterator[Loop]:
     """The driver in a loop, on a copy of the peers' template."""
     url = stage.database_for(Loop.name)
-    command = [sys.executable, "-m", "bench.peers.driver_loop", url, str(stage.world_file)]
+    command = [sys.executable, "-m", f"bench.peers.{LOOP}", url, str(stage.world_file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Loop(stage, process, url)
 

@@ -13,26 +13,37 @@ _DAYS = (
     "((19|20)[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
     "|02-(0[1-9]|1[0-9]|2[0-8]))|((19|20)(0[48]|[2468][048]|[13579][26])|2000)-02-29)"
 )
-_TIMES = r"(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?"
+_TIMES = r"([Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?"
 
+_UNSEEN = r"\x7F-\x9F\u2028-\u202E\u2066-\u2069"
+_BLANK = (
+    r"\x00-\x20\x7F-\xA0\xAD\u115F\u1160\u1680\u180E\u2000-\u200F\u2028-\u202F\u205F-\u206F\u3000\u3164\uFEFF\uFFA0"
+)
 Line = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1F\x7F]*[^\x00-\x20\x7F][^\x00-\x1F\x7F]*$"),
+    StringConstraints(
+        min_length=1, max_length=100, pattern=rf"^[^\x00-\x1F{_UNSEEN}]*[^{_BLANK}][^\x00-\x1F{_UNSEEN}]*$"
+    ),
 ]
-Text = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]*$")]
+Text = Annotated[str, StringConstraints(max_length=2000, pattern=rf"^[^\x00-\x08\x0B\x0C\x0E-\x1F{_UNSEEN}]*$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}$")]
 Email = Annotated[
     str,
     StringConstraints(
         max_length=254,
-        pattern=r"^[A-Za-z0-9_%+-]{1,64}(\.[A-Za-z0-9_%+-]{1,64}){0,8}@"
-        r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}$",
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}){0,8}@"
+        r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{1,59})$",
     ),
 ]
-PhoneNumber = Annotated[str, StringConstraints(max_length=20, pattern=r"^\+?[0-9(][0-9 ().-]{5,18}[0-9]$")]
+PhoneNumber = Annotated[str, StringConstraints(max_length=20, pattern=r"^\+?[(]?[0-9]([ ().-]{0,3}[0-9]){6,19}$")]
 Date = Annotated[str, StringConstraints(pattern=f"^{_DAYS}{_TIMES}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7E]{1,255}$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}(\.[0-9]{1,4})?|0\.[0-9]{0,3}[1-9])$")]
+Quantity = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([1-9][0-9]{0,6}(\.[0-9]{1,4})?|0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$"
+    ),
+]
 
 
 class Body(BaseModel):

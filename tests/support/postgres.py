@@ -10,7 +10,6 @@ import pwd
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+
+from case_orders.edge.server import free_port
 
 _PATIENCE_SECONDS = 30
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -37,7 +38,7 @@ class ThrowawayPostgres:
     """
 
     def __init__(self, *, durable: bool = False, address: str = "127.0.0.1", folder: Path | None = None) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._address = address
         self._folder = folder
         self._settings = (
@@ -217,9 +218,3 @@ def _unprivileged(directory: Path) -> dict[str, Any]:
         "group": nobody.pw_gid,
         "extra_groups": [],
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

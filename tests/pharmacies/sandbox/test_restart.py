@@ -1,7 +1,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from case_orders.edge.server import free_port
 from case_orders.outbound import Outbound
 from case_orders.pharmacies.http import HttpPharmacy
 from case_orders.pharmacies.protocol import Accepted, PharmacyUnavailable, Undecided
@@ -115,9 +115,7 @@ async def submitted(pharmacy: HttpPharmacy, placed: dict[str, object]) -> None:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 async def test_a_killed_pharmacy_fills_nothing_twice_and_forgets_nothing(
