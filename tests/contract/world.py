@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session, SQLModel, update
 
 from case_orders import migrations
 from case_orders.app import create_app
@@ -14,7 +14,7 @@ from case_orders.edge import contract
 from case_orders.edge.exchange import ASGIApp
 from case_orders.settings import Settings
 from case_orders.webhooks import events
-from models import Delivery, Document, Event, Order, PrescriptionItem, StatusChange, Webhook
+from models import ApiKey, Delivery, Document, Event, Order, PrescriptionItem, StatusChange, Webhook
 from models.order_states import OrderState
 from tests.support.orders import documented
 from tests.support.world import PATIENT, Tenant, populate
@@ -28,6 +28,7 @@ PDF = b"%PDF-1.7\n%%EOF\n"
 
 
 ORGANIZATION_ID = "123e4567-e89b-12d3-a456-426614174100"
+KEY_ID = "123e4567-e89b-12d3-a456-426614174101"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class World:
             for table in reversed(SQLModel.metadata.sorted_tables):
                 session.execute(table.delete())
             populate(session, self._tenant())
+            # Who was seen before is remembered by the key's id, and another one would be refused at first.
+            session.execute(update(ApiKey).values(id=KEY_ID))
             event = _order(session)
             session.flush()
             session.add_all([_document(), _webhook()])
