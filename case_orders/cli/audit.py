@@ -13,7 +13,6 @@ from case_orders.audit.verification import Head
 from case_orders.cli import console, organizations
 from case_orders.cli.console import AsJson
 from case_orders.cli.database import snapshot
-from case_orders.edge.answers import to_json
 from models.audit import NO_ORGANIZATION
 
 app = typer.Typer()
@@ -68,13 +67,13 @@ def export(organization: Chain = None) -> None:
     with snapshot() as session:
         chain = _chain(session, organization)
         for entry in verification.entries(session, chain):
-            typer.echo(to_json({"entry": entry | {"mac": entry["mac"].hex()}}))
+            console.show_json({"entry": entry | {"mac": entry["mac"].hex()}})
         for head in verification.heads(session, chain):
             _print_head(head)
 
 
 def _print_head(head: Head) -> None:
-    typer.echo(to_json({"head": {"chain": head.chain, "position": head.position, "mac": head.mac.hex()}}))
+    console.show_json({"head": {"chain": head.chain, "position": head.position, "mac": head.mac.hex()}})
 
 
 def _read(path: Path) -> Mapping[str, Head]:

@@ -1,5 +1,6 @@
 """How commands speak: tables or JSON on stdout, sentences on stderr, an exit code that says how it went."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ EXIT_CODES = """Exit codes:
 
 3  not found
 
-4  the database is not migrated, or out of reach"""
+4  the database is not migrated, or it or the document store is out of reach"""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option(min=1, help="The most rows to show.")]
@@ -55,7 +56,7 @@ def fail(sentence: str, code: Exit = Exit.REFUSED) -> NoReturn:
 def show(fields: JSON, *, as_json: bool) -> None:
     """One thing: its fields, then a table for each field that is a list of rows."""
     if as_json:
-        _print_json(fields)
+        show_json(fields)
         return
     tables = {name: value for name, value in fields.items() if _is_rows(value)}
     _print_fields({name: value for name, value in fields.items() if name not in tables})
@@ -67,17 +68,18 @@ def show(fields: JSON, *, as_json: bool) -> None:
 def show_rows(rows: Sequence[JSON], *, as_json: bool) -> None:
     """Many things with the same fields, one a line."""
     if as_json:
-        _print_json(rows)
+        show_json(rows)
     else:
         _print_rows(rows)
 
 
+def show_json(value: object) -> None:
+    """A value as one line of JSON, in UTF-8 whatever the terminal speaks."""
+    typer.echo(_json(value).encode())
+
+
 def _is_rows(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(row, dict) for row in value)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(to_json(value))
 
 
 def _print_fields(fields: Mapping[str, Any]) -> None:
@@ -120,6 +122,16 @@ def _cell(value: object) -> str:
         case list():
             return ", ".join(map(_cell, value))
         case dict():
-            return to_json(value).decode()
+            return _json(value)
     # Some texts came from outside: they must not steer the terminal.
     return "".join(c if c.isprintable() else "?" for c in str(value))
+
+
+def _json(value: object) -> str:
+    """JSON that steers no terminal either: what cannot be printed is escaped, which a parser does not notice."""
+    text = to_json(value).decode()
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -34,14 +34,15 @@ def make_app(secret_file: Path) -> web.Application:
 def _is_standard(secret: str, body: bytes, request: web.Request) -> bool:
     try:
         Webhook(secret).verify(body, dict(request.headers))
-    except WebhookVerificationError:
+    except (WebhookVerificationError, ValueError):  # the latter for a header that is not of the form
         return False
     return True
 
 
 def _is_documented(secret: str, body: bytes, request: web.Request) -> bool:
     expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, request.headers.get("x-cv-signature", ""))
+    given = request.headers.get("x-cv-signature", "")
+    return hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
 
 
 async def serve(host: str, port: int, secret_file: Path) -> None:

@@ -19,7 +19,7 @@ from case_orders.edge.parameters import Parameters
 from case_orders.edge.rates import FailedKeys, Rates
 from case_orders.edge.schema import Schema
 from case_orders.envelope import Answer, Download
-from case_orders.errors import Forbidden, Invalid, Problem, Refusal, Unauthorized
+from case_orders.errors import Forbidden, Invalid, Problem, Refusal, TooManyRequests, Unauthorized
 
 Authenticate = Callable[[str], Awaitable[Caller]]
 Recheck = Callable[[Any], Awaitable[None]]  # of whom `Authenticate` gave
@@ -112,7 +112,7 @@ class Authentication(_Stage):
             if operation.scope not in caller.scopes:
                 await self.recheck(caller)
                 raise Forbidden(f"API key lacks the scope {operation.scope}", "insufficient_scope")
-        except (Unauthorized, Forbidden) as refusal:
+        except (Unauthorized, Forbidden, TooManyRequests) as refusal:
             await self.on_refused(exchange, refusal, keys[0] if keys else None)
             raise
 

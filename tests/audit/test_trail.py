@@ -192,6 +192,46 @@ async def test_a_key_without_the_scope_is_told_in_its_organizations_chain(
     require_entry(entry, "listCases", "403 insufficient_scope", answer, f"key:{key_id}")
 
 
+async def test_a_key_that_asks_too_often_is_told_in_its_organizations_chain(
+    settings: Settings, database: Database, us: Tenant
+) -> None:
+    application = create_app(settings.model_copy(update={"rate_per_key": "1/7 days"}), database)
+    transport = ASGITransport(application, client=(ADDRESS, 4000))
+    async with ContractClient(transport=transport, base_url="http://test/api/v1", headers=us.headers) as client:
+        await client.get("/pharmacies")
+        answer = await client.get("/cases")
+        (entry,) = entries(database, us.organization_id)
+        require_entry(entry, "listCases", "429 rate_limited", answer, f"key:{key_of(database, us)}")
+        flood = [await client.get("/cases") for _ in range(3 * REFUSALS_PER_SECOND)]
+    assert {answer.status_code for answer in flood} == {429}
+    assert 1 < len(entries(database, us.organization_id)) < len(flood)
+
+
+async def test_an_address_that_sent_too_many_bad_keys_is_told_in_the_chain_of_nobody(
+    settings: Settings, database: Database
+) -> None:
+    application = create_app(settings.model_copy(update={"rate_failed_keys": "1/7 days"}), database)
+    transport, key = ASGITransport(application, client=(ADDRESS, 4000)), new_key()
+    async with ContractClient(transport=transport, base_url="http://test/api/v1") as client:
+        for outcome in ("401 invalid_api_key", "429 too_many_failed_keys"):
+            answer = await client.get("/cases", headers={"cv-api-key": key})
+            entry = of(answer, entries(database))
+            require_entry(entry, "listCases", outcome, answer, "nobody")
+            assert entry.records == {"key": key[:18]}
+
+
+async def test_what_is_not_as_the_contract_says_is_refused_unseen_and_leaves_no_entry(
+    client: ContractClient, us: Tenant, database: Database
+) -> None:
+    answers = [
+        await client.get("/orders/no-uuid"),
+        await client.post("/cases", content=b"{"),
+        await client.post("/cases", json={"patient": {}}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 415, 400]
+    assert entries(database, us.organization_id) == []
+
+
 async def test_a_key_that_was_revoked_while_in_use_is_told_in_its_organizations_chain(
     client: ContractClient, us: Tenant, database: Database
 ) -> None:

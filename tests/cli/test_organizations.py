@@ -1,4 +1,5 @@
-from tests.cli.conftest import Json, Run
+from models import Organization
+from tests.cli.conftest import Json, Run, Transaction
 
 
 def test_an_organization_that_was_created_is_listed(json: Json, organization: str) -> None:
@@ -22,6 +23,9 @@ def test_an_empty_list_says_so(run: Run, data_dir: object) -> None:
     assert run("organizations", "list").stdout == "none\n"
 
 
-def test_a_name_cannot_steer_the_terminal(run: Run, data_dir: object) -> None:
-    run("organizations", "create", "[red]Clinic\N{RIGHT-TO-LEFT OVERRIDE}")
+def test_a_name_cannot_steer_the_terminal(run: Run, transaction: Transaction) -> None:
+    name = "[red]Clinic\N{RIGHT-TO-LEFT OVERRIDE}"
+    run("organizations", "create", name, code=1)
+    with transaction() as session:  # as it was taken once
+        session.add(Organization(name=name))
     assert "[red]Clinic?" in run("organizations", "list").stdout

@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import kubernetes_validate
 import pytest
 import typer
 import yaml
+from pydantic import ValidationError
 
+from case_orders import keyring
 from case_orders.cli import app
 from case_orders.edge import contract
 from case_orders.edge.server import GRACE_SECONDS
+from case_orders.keyring import KeysUnusable
 from case_orders.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +80,42 @@ def test_the_files_set_only_what_can_be_set() -> None:
     texts = [DOCKERFILE, (ROOT / "compose.yaml").read_text()]
     texts += [path.read_text() for path in (ROOT / "deploy/kubernetes").glob("*.yaml")]
     assert {name for text in texts for name in re.findall(r"\bCASE_ORDERS_[A-Z_]+", text)} <= SETTINGS
+
+
+def _set(name: str) -> dict[str, str]:
+    """What each kind of deployment sets a setting to, where the operator sets nothing."""
+    config = yaml.safe_load((ROOT / "deploy/kubernetes/config.yaml").read_text())["data"]
+    asked = COMPOSE["services"]["api"]["environment"]
+    return {"kubernetes": config[name], "compose": re.sub(r"\$\{\w+:-(.*)\}", r"\1", asked[name])}
+
+
+@pytest.mark.parametrize("kind", ["kubernetes", "compose"])
+def test_callers_behind_the_proxy_of_a_deployment_have_addresses_of_their_own(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASE_ORDERS_TRUSTED_PROXIES", _set("CASE_ORDERS_TRUSTED_PROXIES")[kind])
+    trusted = [ip_network(network) for network in Settings().trusted_proxies]
+    assert trusted
+    assert all(network.is_private and not network.is_loopback for network in trusted)
+
+
+@pytest.mark.parametrize("name", ["CASE_ORDERS_LINK_SECRET", "CASE_ORDERS_ENCRYPTION_KEYS"])
+def test_a_secret_that_everybody_can_read_in_the_example_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = yaml.safe_load((ROOT / "deploy/kubernetes/secret.example.yaml").read_text())["stringData"]
+    monkeypatch.setenv("CASE_ORDERS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv(name, example[name])
+    with pytest.raises((ValidationError, KeysUnusable)):
+        keyring.install_for(Settings())
+
+
+def test_the_image_has_what_an_optional_setting_needs() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installs = re.findall(r"^RUN uv sync (.+)$", DOCKERFILE, re.M)
+    assert len(installs) == 2
+    for extra in extras:
+        assert all(f"--extra {extra}" in install for install in installs)
 
 
 def test_compose_runs_three_apis_and_three_workers_with_commands_that_exist() -> None:

@@ -26,6 +26,16 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+def message_to_try() -> tuple[str, dict[str, str], bytes]:
+    """The integration guide's message to try one's code on: its secret, headers and body."""
+    guide = read("docs/integration-guide.md")
+    (block,) = blocks(guide, "http")
+    head, text = block.rstrip("\n").split("\n\n")
+    secret = re.search(r"with the secret `(whsec_[^`]+)`", guide)
+    assert secret is not None
+    return secret[1], dict(line.split(": ", 1) for line in head.splitlines()), text.encode()
+
+
 def prose(text: str) -> str:
     """A page without its fenced blocks."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)

@@ -18,7 +18,9 @@ def test_the_way_to_make_a_migration_writes_one_and_finds_nothing_left_to_migrat
     (snippet,) = pages.blocks(PAGE, "python")
     last = max(int(path.name[:4]) for path in versions.glob("0*.py"))
     following = f"{last + 1:04d}"
-    command = [sys.executable, "-c", snippet.replace('rev_id="0002"', f'rev_id="{following}"')]
+    assert f'rev_id="{following}"' in snippet
+    assert f"versions/{following}_what_changes.py" in PAGE
+    command = [sys.executable, "-c", snippet]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (written,) = versions.glob(f"{following}_what_changes.py")

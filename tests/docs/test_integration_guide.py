@@ -7,9 +7,13 @@ import shlex
 import string
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -47,12 +51,16 @@ def known(service: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     """Runs the guide's program; what it knows at its end."""
     program = tmp_path_factory.mktemp("guide") / "guide.py"
     program.write_text("\n\n".join([*PYTHON, REPORT]).replace(ADDRESS, service))
+    result: dict[str, Any] = json.loads(_run(program).stdout.splitlines()[-1])
+    return result
+
+
+def _run(program: Path) -> "subprocess.CompletedProcess[str]":
     direct = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     command = [sys.executable, "-W", "error", str(program)]
     done = subprocess.run(command, env=direct, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return done
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,17 @@ async def test_every_curl_command_is_answered_as_the_contract_says(
         assert answer.is_success, f"{command}\n{answer.text}"
 
 
+def test_the_program_of_the_guide_makes_its_case_again_when_it_is_run_again(
+    service: str, known: dict[str, Any], tmp_path: Path
+) -> None:
+    first_calls, case = (block for block in PYTHON if "def call(" in block or "\ncase = " in block)
+    program = tmp_path / "guide.py"
+    program.write_text(f"{first_calls}\n\n{case}".replace(ADDRESS, service))
+    made = _run(program).stdout.splitlines()[-1]
+    assert made.startswith("case ")
+    assert made != f"case {known['CASE_ID']}"
+
+
 def test_the_order_of_the_guide_is_completed_with_its_document(known: dict[str, Any]) -> None:
     assert known["order"]["status"] == "COMPLETED"
     assert known["orders"][-1] == known["ORDER_ID"]
@@ -131,15 +150,6 @@ def test_the_activity_of_the_guide_holds_the_order_from_its_first_event_on(known
     assert [event["sequence"] for event in known["activity"]] == list(range(1, len(known["activity"]) + 1))
 
 
-def _message() -> tuple[str, dict[str, str], bytes]:
-    """The guide's message to try one's code on: its secret, headers and body."""
-    (block,) = pages.blocks(GUIDE, "http")
-    head, text = block.rstrip("\n").split("\n\n")
-    secret = re.search(r"with the secret `(whsec_[^`]+)`", GUIDE)
-    assert secret is not None
-    return secret[1], dict(line.split(": ", 1) for line in head.splitlines()), text.encode()
-
-
 def _verifiers() -> tuple[Callable[..., bool], Callable[..., bool]]:
     (block,) = (block for block in PYTHON if "def is_authentic" in block)
     namespace: dict[str, Any] = {}
@@ -148,14 +158,14 @@ def _verifiers() -> tuple[Callable[..., bool], Callable[..., bool]]:
 
 
 def test_the_message_to_try_is_signed_as_the_service_signs() -> None:
-    secret, headers, text = _message()
+    secret, headers, text = pages.message_to_try()
     at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
     assert signed_headers([secret], headers["webhook-id"], at, text) == headers
 
 
 def test_the_verification_without_a_library_takes_the_message_and_no_other() -> None:
     is_authentic, has_cv_signature = _verifiers()
-    secret, headers, text = _message()
+    secret, headers, text = pages.message_to_try()
     sent_at = int(headers["webhook-timestamp"])
     assert is_authentic(secret, headers, text, sent_at + 299)
     assert not is_authentic(secret, headers, text, sent_at + 301)
@@ -164,6 +174,34 @@ def test_the_verification_without_a_library_takes_the_message_and_no_other() -> 
     assert has_cv_signature(secret, headers, text)
     assert not has_cv_signature(secret, headers, text + b" ")
     assert not has_cv_signature(secret, {}, text)
+
+
+def test_a_message_with_headers_that_nobody_would_send_is_refused_and_raises_nothing() -> None:
+    is_authentic, has_cv_signature = _verifiers()
+    secret, headers, text = pages.message_to_try()
+    sent_at = int(headers["webhook-timestamp"])
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+        assert not is_authentic(secret, {key: headers[key] for key in headers if key != name}, text, sent_at)
+    for odd in ("v1," + 44 * "\xe9", 64 * "\xe9", 64 * "\udce9", 5000 * "9", ""):
+        for name in headers:
+            changed = headers | {name: odd}
+            assert is_authentic(secret, changed, text, sent_at) == (name == "x-cv-signature")
+            assert has_cv_signature(secret, changed, text) == (name != "x-cv-signature")
+
+
+def test_the_endpoint_of_the_guide_refuses_headers_that_are_not_of_the_form() -> None:
+    (block,) = (block for block in PYTHON if "class Endpoint" in block)
+    secret, headers, text = pages.message_to_try()
+    namespace: dict[str, Any] = {"secret": secret}
+    exec(compile(block.partition("\nserver = ")[0], "guide", "exec"), namespace)
+    now = {"webhook-timestamp": str(int(time.time()))}
+    with ThreadingHTTPServer(("127.0.0.1", 0), namespace["Endpoint"]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        for signature in ("v1", "v1,\xe9", "v1,A", headers["webhook-signature"]):
+            sent = {**headers, **now, "webhook-signature": signature.encode("latin-1")}
+            assert httpx2.post(url, content=text, headers=sent, trust_env=False).status_code == 401
+        server.shutdown()
 
 
 def test_the_table_of_states_names_every_state() -> None:

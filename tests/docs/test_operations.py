@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from case_orders.cli import app
+from case_orders.edge import contract
 from case_orders.settings import Settings
 from case_orders.webhooks.delivery import SCHEDULE
 from case_orders.worker import _LONGEST_PAUSE, KINDS
@@ -95,6 +96,14 @@ def test_the_table_of_jobs_tells_how_long_a_kind_is_tried() -> None:
 
 def _pause(attempt: int) -> timedelta:
     return min(timedelta(seconds=2 ** (attempt - 1)), _LONGEST_PAUSE)
+
+
+def test_what_the_page_looks_for_after_a_theft_are_operations_of_the_contract() -> None:
+    (told,) = re.findall(r"""grep -E '"\((.+)\)"'""", PAGE)
+    assert set(told.split("|")) <= contract.operations().keys()
+    assert {name for name in contract.operations() if re.fullmatch("(create|update|delete)Webhook", name)} <= {
+        *told.split("|")
+    }
 
 
 def test_the_events_of_the_logs_are_those_that_the_code_writes() -> None:

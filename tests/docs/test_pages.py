@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from case_orders import cli
+from case_orders.cli import drugs
 from tests.docs import pages
 
 NAMES = [pages.name_of(path) for path in pages.pages()]
@@ -81,6 +82,12 @@ def test_every_command_that_a_page_prints_exists_with_its_options(name: str) -> 
 def test_a_command_that_does_not_exist_would_be_noticed() -> None:
     assert not is_known(["orders", "explode"])
     assert not is_known(["orders", "list", "--colour"])
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
+def test_the_columns_of_a_file_of_drugs_are_those_that_are_read(name: str) -> None:
+    (told,) = re.findall(r"columns (`?code\b.+?) *(?:$|\.)", pages.read(name), re.MULTILINE)
+    assert set(re.findall(r"[a-z]+", told)) - {"and", "any", "of"} == set(drugs.COLUMNS)
 
 
 NODE, STATE = r"[a-z]+(\[[^\]]+\])?", r"(\[\*\]|[A-Z_]+)"
