@@ -25,10 +25,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that a handler answers: its name, media type, and how to read it."""
+    """A file that a handler answers: its name, media type, size in bytes, and how to read it."""
 
     file_name: str
     content_type: str
+    size: int
     read: Callable[[], Awaitable[bytes]]
 
 

@@ -51,11 +51,15 @@ _AWAY = (Busy, Uncertain, *UNAVAILABLE)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the functions of jobs share in one worker."""
+    """What the functions of jobs share in one worker.
+
+    Webhooks are called by `outbound_to_webhooks`, all else by `outbound`.
+    """
 
     settings: Settings
     database: Database
     outbound: Outbound
+    outbound_to_webhooks: Outbound
     documents: DocumentStore
     links: Links
     _gatherings: dict[tuple[str, Callable[..., Any]], Gathering[Any, Any]] = field(default_factory=dict)

@@ -29,6 +29,7 @@ log = structlog.get_logger("case_orders.worker")
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=15)
 _JITTER = 0.25
+_LOOK_UPS_OF_WEBHOOKS = 32
 
 
 def _nothing(session: Session, job: Claimed, reason: str) -> None:
@@ -191,7 +192,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     database = Database(settings.database_url, settings.write_queue)
     store = DocumentStore.open(settings.document_store)
     try:
-        async with Outbound(settings.outbound_allow) as outbound:
-            yield Worker(Context(settings, database, outbound, store, Links.from_settings(settings)))
+        # Customers choose the names of their webhooks' hosts: those that never resolve must not hold up pharmacies.
+        to_webhooks = Outbound(settings.outbound_allow, look_ups=_LOOK_UPS_OF_WEBHOOKS)
+        async with Outbound(settings.outbound_allow) as outbound, to_webhooks:
+            yield Worker(Context(settings, database, outbound, to_webhooks, store, Links.from_settings(settings)))
     finally:
         await database.close()

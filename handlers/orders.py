@@ -129,4 +129,5 @@ def _download(document: Document, documents: DocumentStore) -> Download:
         except StoreUnavailable:
             raise unavailable() from None
 
-    return Download(document.file_name, document.content_type, read)
+    assert document.size is not None  # it is stored
+    return Download(document.file_name, document.content_type, document.size, read)

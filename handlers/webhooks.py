@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 from case_orders.auth import Caller
 from case_orders.db import now
 from case_orders.envelope import JSON, Answer, accepted, created, no_content, ok, page
-from case_orders.errors import Conflict, Forbidden, Invalid, Problem
+from case_orders.errors import Conflict, Forbidden, Invalid, Problem, not_found
 from case_orders.outbound import Blocked, Outbound
 from case_orders.signing_secrets import new_secret
 from case_orders.webhooks import events
@@ -139,8 +139,10 @@ def _attempts(session: Session, deliveries: list[Delivery]) -> dict[str, list[At
 
 
 def redeliver(session: Session, caller: Caller, webhook_id: str, delivery_id: str) -> Answer:
-    webhook = own_webhook(session, caller, webhook_id)
+    webhook = own_webhook_to_change(session, caller, webhook_id)
     delivery_id = own_delivery(session, webhook, delivery_id).id
     _require_active(webhook)
-    delivery = events.send_now(session, webhook_id, delivery_id)
+    delivery = events.send_now(session, webhook, delivery_id)
+    if delivery is None:
+        raise not_found("Delivery")
     return accepted("Redelivery accepted", delivery=delivery.as_json(_attempts(session, [delivery])[delivery.id]))

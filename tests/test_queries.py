@@ -40,6 +40,7 @@ COMMANDS = (
     "organizations list",
     "keys list {name}",
     "pharmacies list {name}",
+    "webhooks list {name}",
     "orders list",
     "orders list --status failed",
     "orders list --organization {name} --status failed",

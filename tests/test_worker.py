@@ -1,6 +1,8 @@
 """The worker: whatever happens in a job, it ends: done, put off, buried, or given back."""
 
 import asyncio
+import socket
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -17,12 +19,14 @@ from case_orders.documents.fetch import FETCH_SECONDS
 from case_orders.documents.store import READ_SECONDS, WRITE_SECONDS
 from case_orders.fulfillment.submit import SILENCE
 from case_orders.pharmacies.http import HttpPharmacy
+from case_orders.pharmacies.protocol import PharmacyUnavailable
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
 from case_orders.webhooks.events import test_event as announce_test
-from case_orders.webhooks.sending import ANSWER_WITHIN_SECONDS
+from case_orders.webhooks.messages import Message
+from case_orders.webhooks.sending import ANSWER_WITHIN_SECONDS, send
 from case_orders.work import Again, Context, GiveUp
-from case_orders.worker import Kind, open_worker
+from case_orders.worker import _LOOK_UPS_OF_WEBHOOKS, Kind, open_worker
 from models import Attempt, Job, Organization, Webhook
 from models.jobs import JobKind, JobState
 from tests.fulfillment.house import until, working
@@ -400,6 +404,40 @@ async def test_500_deliveries_to_a_host_that_hangs_delay_one_to_another_by_less_
             await until(lambda: _count(database, Attempt) == 1, "a record of the delivery")
         over.set()
     assert _count(database, Job) == 500
+
+
+async def test_names_of_webhooks_that_never_resolve_hold_up_no_call_to_a_pharmacy(
+    settings: Settings, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging, over = Counter[str](), threading.Event()
+
+    def getaddrinfo(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host.startswith("tarpit"):
+            hanging[host] += 1
+            over.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with open_worker(settings) as worker:
+        pharmacy = HttpPharmacy(f"https://pharmacy.example:{unused_tcp_port}", new_secret(), worker.context.outbound)
+        deliveries = [
+            asyncio.create_task(send(worker.context, _message(f"https://tarpit-{n}.example/"), now()))
+            for n in range(200)
+        ]
+        try:
+            await until(lambda: len(hanging) >= _LOOK_UPS_OF_WEBHOOKS)
+            async with asyncio.timeout(5):
+                with pytest.raises(PharmacyUnavailable, match="cannot be reached"):
+                    await pharmacy.look_up(new_id())
+        finally:
+            over.set()
+            for delivery in deliveries:
+                delivery.cancel()
+            await asyncio.gather(*deliveries, return_exceptions=True)
+
+
+def _message(url: str) -> Message:
+    return Message(Webhook(organization_id=new_id(), url=url, events=[], secret=new_secret()), new_id(), {}, None)
 
 
 def _count(database: Database, table: type[SQLModel]) -> int:

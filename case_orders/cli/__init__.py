@@ -18,6 +18,7 @@ NOUNS = {
     "drugs": "The drugs that an organization may order.",
     "orders": "Orders: how far they have come, and what holds them up.",
     "jobs": "Work that waits for a worker, or was given up.",
+    "webhooks": "Where an organization is told of its cases.",
     "deliveries": "Messages to webhooks.",
     "audit": "Who did what: a chain of entries for each organization, and one for what belongs to none.",
 }

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from sqlmodel import col, func, select
+from sqlmodel import Session, col, func, select
 
 from case_orders.cli import console
-from case_orders.cli.console import AsJson, Limit
+from case_orders.cli.console import AsJson, Exit, Limit
 from case_orders.cli.database import get, snapshot, tell, transaction
 from case_orders.envelope import JSON
 from case_orders.webhooks import events
@@ -55,10 +55,16 @@ def redeliver(delivery_ids: Annotated[list[str], typer.Argument(metavar="DELIVER
     """Send messages again, with the whole schedule of retries before them; all that are named or none."""
     with transaction() as session:
         for delivery_id in dict.fromkeys(delivery_ids):
-            delivery = get(session, Delivery, delivery_id, "delivery")
-            webhook = get(session, Webhook, delivery.webhook_id, "webhook")
-            if not webhook.active:
-                console.fail("The webhook of a delivery is not active.")
-            events.send_now(session, webhook.id, delivery.id)
-            tell(session, "deliveries redeliver", webhook.organization_id, delivery_id=delivery.id)
+            webhook = _send_again(session, delivery_id)
+            tell(session, "deliveries redeliver", webhook.organization_id, delivery_id=delivery_id)
     console.say(f"Deliveries to be sent again: {len(set(delivery_ids))}.")
+
+
+def _send_again(session: Session, delivery_id: str) -> Webhook:
+    """Promise to send a message again; the webhook that it goes to."""
+    webhook = events.hold(session, Webhook, get(session, Delivery, delivery_id, "delivery").webhook_id)
+    if webhook is not None and not webhook.active:
+        console.fail("The webhook of a delivery is not active.")
+    if webhook is None or events.send_now(session, webhook, delivery_id) is None:  # deleted meanwhile
+        console.fail("There is no such delivery.", Exit.NOT_FOUND)
+    return webhook

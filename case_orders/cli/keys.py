@@ -93,6 +93,8 @@ def revoke(key_id: KeyId) -> None:
         session.add(key)
         tell(session, "keys revoke", key.organization_id, key_id=key.id)
     console.say("The key is revoked.")
+    # Whoever had it may have led messages somewhere.
+    console.say(f"Webhooks stay as they are: look at them by case-orders webhooks list {key.organization_id}.")
 
 
 def _show_once(row: ApiKey, key: str, *, as_json: bool) -> None:

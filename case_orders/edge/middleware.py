@@ -13,7 +13,8 @@ from connexion.operations import AbstractOperation
 
 from case_orders.edge import body as bodies
 from case_orders.edge import contract
-from case_orders.edge.answers import send_answer, send_download
+from case_orders.edge.answers import send_answer
+from case_orders.edge.downloads import Downloads
 from case_orders.edge.exchange import ASGIApp, Caller, Exchange, Receive, Scope, Send, header_values
 from case_orders.edge.parameters import Parameters
 from case_orders.edge.rates import FailedKeys, Rates
@@ -182,6 +183,7 @@ class Handling(_Stage):
     def __init__(self, app: ASGIApp, bind: Bind) -> None:
         super().__init__(app)
         self.bind = bind
+        self.downloads = Downloads()
 
     def compile(self, operation: contract.Operation, handler: Callable[..., Any], next_app: ASGIApp) -> ASGIApp:
         endpoint = self.bind(operation, handler)
@@ -189,7 +191,7 @@ class Handling(_Stage):
         async def handled(scope: Scope, receive: Receive, send: Send) -> None:
             answer = await endpoint(Exchange.of(scope))
             if isinstance(answer, Download):
-                await send_download(send, answer)
+                await self.downloads.send(send, answer)
             else:
                 await send_answer(send, answer)
 

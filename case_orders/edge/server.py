@@ -18,7 +18,7 @@ from case_orders.errors import Invalid
 # A head that is still not whole after so many bytes is cut off.
 MAX_HEAD_BYTES = 64 * 1024
 # Less of an answer read than this, in the time that a head may take, is not reading.
-MIN_READ_BYTES = 16 * 1024
+MIN_READ_BYTES = 256 * 1024
 # How long requests under way may take when the server stops.
 GRACE_SECONDS = 10
 
@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
 def make_server(app: ASGIApp, head_seconds: float, trusted_proxies: Sequence[str] = ()) -> Server:
     """A server for `app`; a request's head must arrive within `head_seconds`, from the connection's start on.
 
-    An answer must be read, too: at least 16 KiB of it within the same time. What a trusted proxy says of its client is
+    An answer must be read, too: at least 256 KiB of it within the same time. What a trusted proxy says of its client is
     believed.
     """
     config = uvicorn.Config(

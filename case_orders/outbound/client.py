@@ -43,15 +43,17 @@ class Outbound:
     Every address is judged when it is connected to, so a name that changes its address in between wins nothing.
     Redirects are answers like others, proxies of the environment and cookies are ignored, nothing is decompressed.
     `allow` names networks in CIDR form that are called although they are not public; they alone are called without
-    TLS. `per_host` caps the connections to one host; a call waits for one within its time.
+    TLS. `per_host` caps the connections to one host, `look_ups` the names that are looked up at once; a call waits for
+    either within its time.
     """
 
-    def __init__(self, allow: Sequence[str] = (), per_host: int = 16) -> None:
+    def __init__(self, allow: Sequence[str] = (), per_host: int = 16, look_ups: int = 64) -> None:
         self._guard = AddressGuard(allow)
         self._per_host = per_host
+        self._look_ups = look_ups
 
     async def __aenter__(self) -> Self:
-        self._resolver = Resolver()
+        self._resolver = Resolver(self._look_ups)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=self._resolver,

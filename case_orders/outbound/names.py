@@ -7,15 +7,15 @@ from functools import partial
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-# A look-up whose name servers are silent holds its thread for half a minute and longer, whatever its caller does.
-_THREADS = 64
-
 
 class Resolver(AbstractResolver):
-    """The system's look-up, in threads of its own: names that never resolve hold up nothing but other names."""
+    """The system's look-up, in `threads` of its own: names that never resolve hold up nothing but other names.
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolver")
+    A look-up whose name servers are silent holds its thread for half a minute and longer, whatever its caller does.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

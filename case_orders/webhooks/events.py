@@ -82,15 +82,17 @@ def _destination(url: str) -> str:
     return urlsplit(url).netloc.lower()
 
 
-def send_now(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
+def send_now(session: Session, webhook: Webhook, delivery_id: str) -> Delivery | None:
     """Send a delivery again, with the whole schedule of retries before it, by the one job that it has.
 
-    An attempt that is under way is recorded, but decides nothing any more.
+    The webhook must be held. An attempt that is under way is recorded, but decides nothing any more. None, and nothing
+    changed, if the delivery is gone.
     """
-    # In the order in which a worker holds them that records an attempt or gives it up.
-    webhook = _hold(session, Webhook, webhook_id)
+    # In the order in which a worker holds them that records an attempt or gives it up: its webhook comes before.
     job = session.exec(select(Job).where(Job.subject == delivery_id).with_for_update()).one_or_none()
-    delivery = _hold(session, Delivery, delivery_id)
+    delivery = hold(session, Delivery, delivery_id)
+    if delivery is None:
+        return None
     delivery.status, delivery.next_attempt_at = DeliveryStatus.PENDING, now()
     session.add(delivery)
     if job is None:
@@ -101,6 +103,6 @@ def send_now(session: Session, webhook_id: str, delivery_id: str) -> Delivery:
     return delivery
 
 
-def _hold(session: Session, table: type[T], row_id: str) -> T:
-    """A row as it is now; nobody else changes it until this transaction ends."""
-    return session.get_one(table, row_id, with_for_update={"key_share": True}, populate_existing=True)
+def hold(session: Session, table: type[T], row_id: str) -> T | None:
+    """A row as it is now, if it is there; nobody else changes it until this transaction ends."""
+    return session.get(table, row_id, with_for_update={"key_share": True}, populate_existing=True)

@@ -41,7 +41,7 @@ async def send(context: Context, message: Message, at: datetime) -> Outcome:
         return Outcome("document could not be read; nothing was sent", _milliseconds_since(at), sent=False)
     headers = signed_headers(message.webhook.secrets_at(at), message.event_id, at, body)
     try:
-        reply = await context.outbound.request(
+        reply = await context.outbound_to_webhooks.request(
             "POST",
             message.webhook.url,
             headers=headers | {"Content-Type": "application/json"},

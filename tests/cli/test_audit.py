@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from case_orders.cli import app, database
-from models import ApiKey, AuditEntry, Job, Organization
+from models import ApiKey, AuditEntry, Job, Organization, Webhook
 from models.audit import NO_ORGANIZATION
 from models.jobs import JobState
 from tests.cli.conftest import Json, Run, Transaction
@@ -42,6 +42,10 @@ def test_what_the_operator_changes_is_told_in_the_chain_of_the_organization(
     key = json("keys", "create", "Clinic", "--name", "app")
     new = json("keys", "rotate", key["id"])
     run("keys", "revoke", key["id"])
+    with transaction() as session:
+        webhook = Webhook(organization_id=organization, url="https://hooks.example.com", events=[], secret="s")
+        session.add(webhook)
+    run("webhooks", "disable", webhook.id)
     run("pharmacies", "add", "Clinic", "one", "--name", "One", "--base-url", "https://pharmacy.example.com")
     run("pharmacies", "update", "Clinic", "one", "--name", "Two")
     run("pharmacies", "rotate", "Clinic", "one")
@@ -54,6 +58,7 @@ def test_what_the_operator_changes_is_told_in_the_chain_of_the_organization(
         "keys create",
         "keys rotate",
         "keys revoke",
+        "webhooks disable",
         "pharmacies add",
         "pharmacies update",
         "pharmacies rotate",
@@ -65,7 +70,9 @@ def test_what_the_operator_changes_is_told_in_the_chain_of_the_organization(
     assert entries[1].records == {"key_id": new["id"], "old_key_id": key["id"]}
     assert entries[-1].records == {"case_id": case["id"]}
     text = str([entry.records for entry in entries])
-    assert not [value for value in ("Jane", "Doe", "chart-1", "Clinic", "pharmacy.example") if value in text]
+    assert not [
+        value for value in ("Jane", "Doe", "chart-1", "Clinic", "pharmacy.example", "hooks.example") if value in text
+    ]
 
 
 def test_replays_and_a_look_at_health_data_are_told(run: Run, order_id: str, transaction: Transaction) -> None:

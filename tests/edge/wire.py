@@ -80,8 +80,8 @@ def require_refusal(reply: Reply, *statuses: int) -> str:
 
 
 @contextmanager
-def serving(settings: Settings, head_seconds: float = PATIENCE_SECONDS) -> Iterator[Service]:
-    """A service in a thread of its own."""
+def serving(settings: Settings, head_seconds: float = PATIENCE_SECONDS, *, far_away: bool = False) -> Iterator[Service]:
+    """A service in a thread of its own; `far_away` it sends in small packets, few of which are on their way at once."""
     database = Database(settings.database_url)
     server = make_server(create_app(settings, database), head_seconds, settings.trusted_proxies)
 
@@ -90,6 +90,9 @@ def serving(settings: Settings, head_seconds: float = PATIENCE_SECONDS) -> Itera
         await database.close()
 
     with listen("127.0.0.1", 0) as listener:
+        if far_away:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
         listener.listen()  # so that connections wait until the server takes them
         thread = Thread(target=asyncio.run, args=(serve(listener),))
         thread.start()

@@ -1,24 +1,27 @@
 """Webhooks: made, changed, deleted, tested; their deliveries."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from httpx2 import ASGITransport
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.exc import OperationalError
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from case_orders import migrations
 from case_orders.app import create_app
 from case_orders.auth import SCOPES, Caller
 from case_orders.db import Database, new_id, now
-from case_orders.errors import Forbidden
+from case_orders.errors import Forbidden, Refusal
 from case_orders.outbound import Outbound
 from case_orders.settings import Settings
 from case_orders.signing_secrets import new_secret
-from handlers.webhooks import rotate_webhook_secret, update_webhook
+from case_orders.webhooks.events import test_event as write_test_event
+from handlers.webhooks import delete_webhook, redeliver, rotate_webhook_secret, update_webhook
 from models import Attempt, Delivery, Event, Job, Webhook
 from models.webhooks import DeliveryStatus
 from tests.handlers.steps import placed, problems
@@ -374,6 +377,62 @@ def test_who_changes_a_webhook_waits_for_another_who_does(postgres: ThrowawayPos
         updating.rollback()
     assert row(database, webhook.id).previous_secret == webhook.secret
     database.dispose()
+
+
+def delete_first(session: Session, caller: Caller, webhook_id: str) -> None:
+    delete_webhook(session, caller, webhook_id)
+
+
+def switch_off_first(session: Session, caller: Caller, webhook_id: str) -> None:
+    update_webhook(session, caller, webhook_id, {"active": False}, Outbound())
+
+
+def clean_up_first(session: Session, _caller: Caller, _webhook_id: str) -> None:
+    session.connection().execute(delete(Job))
+    session.connection().execute(delete(Delivery))
+
+
+@pytest.mark.parametrize(
+    ("act_first", "code"),
+    [(delete_first, "not_found"), (switch_off_first, "webhook_inactive"), (clean_up_first, "not_found")],
+)
+def test_a_redelivery_sees_what_happened_while_it_waited(
+    postgres: ThrowawayPostgres, act_first: Callable[[Session, Caller, str], None], code: str
+) -> None:
+    database = Database(postgres.create_database())
+    migrations.upgrade(database.engine)
+    tenant = Tenant("Clinic")
+    caller = Caller(tenant.organization_id, "", SCOPES)
+    with database.transaction() as session:
+        populate(session, tenant)
+        webhook = Webhook(organization_id=tenant.organization_id, url=URL, events=EVENTS, secret=new_secret())
+        session.add(webhook)
+        session.flush()
+        delivery = write_test_event(session, webhook)
+
+    def send_again() -> None:
+        with database.transaction() as session:
+            redeliver(session, caller, webhook.id, delivery.id)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            act_first(session, caller, webhook.id)
+            session.flush()
+            sending = thread.submit(send_again)
+            wait_for_a_waiter(database)
+        with pytest.raises(Refusal) as refused:
+            sending.result()
+    assert refused.value.code == code
+    database.dispose()
+
+
+def wait_for_a_waiter(database: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    deadline = time.monotonic() + 2
+    with database.snapshot() as session:
+        while not session.connection().exec_driver_sql(waiting).scalar_one():
+            assert time.monotonic() < deadline
+            session.rollback()  # what a transaction saw of the others it sees again
 
 
 def test_a_change_that_is_refused_for_its_scopes_has_changed_nothing(

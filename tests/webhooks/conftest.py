@@ -162,7 +162,10 @@ async def desk(new_database: Callable[[], str], tmp_path: Path) -> AsyncIterator
         store = DocumentStore.open(settings.document_store)
         await store.put(document.storage_key, PDF)
         yield Desk(
-            Context(settings, database, outbound, store, Links.from_settings(settings)), tenant, order.id, document.id
+            Context(settings, database, outbound, outbound, store, Links.from_settings(settings)),
+            tenant,
+            order.id,
+            document.id,
         )
     await database.close()
 

@@ -310,8 +310,7 @@ async def test_a_redelivery_sends_the_same_message_again_with_all_its_attempts(d
     desk.announce()
     await desk.attempt(8)
     endpoint.status = 204
-    with desk.database.transaction() as session:
-        events.send_now(session, webhook_id, session.exec(select(Delivery.id)).one())
+    redeliver(desk, webhook_id)
     await desk.attempt()
     first, second = endpoint.received
     assert first.json["id"] == second.json["id"]
@@ -322,7 +321,9 @@ async def test_a_redelivery_sends_the_same_message_again_with_all_its_attempts(d
 
 def redeliver(desk: Desk, webhook_id: str) -> None:
     with desk.database.transaction() as session:
-        events.send_now(session, webhook_id, session.exec(select(Delivery.id)).one())
+        webhook = events.hold(session, Webhook, webhook_id)
+        assert webhook is not None
+        assert events.send_now(session, webhook, session.exec(select(Delivery.id)).one()) is not None
 
 
 async def test_a_redelivery_while_a_worker_gives_up_sends_again(desk: Desk, endpoint: Endpoint) -> None:
