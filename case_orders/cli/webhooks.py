@@ -29,7 +29,7 @@ def list_(org: Org, as_json: AsJson = False) -> None:
 def disable(
     webhook_id: Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="Its id, as `webhooks list` shows it.")],
 ) -> None:
-    """Send nothing to a webhook any more. A key with webhooks:write can switch it on again."""
+    """Send nothing to a webhook any more. A key with webhooks:manage can switch it on again."""
     with transaction() as session:
         webhook = get(session, Webhook, webhook_id, "webhook")
         webhook.active, webhook.inactive_reason = False, "Disabled by the operator"
