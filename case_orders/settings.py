@@ -97,6 +97,12 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @property
+    def database_file(self) -> Path | None:
+        """Where an embedded database lies; None for one on a server."""
+        url = make_url(self.database_url)
+        return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
     @field_validator("database_url")
     @classmethod
     def _is_database(cls, url: str) -> str:

@@ -10,6 +10,7 @@ from case_orders.db import Database, now
 from case_orders.documents.store import DocumentStore
 from case_orders.envelope import JSON, Answer, ok
 from case_orders.errors import Unavailable
+from case_orders.migrations import Newer
 
 # A job that is due and waits this long has no worker, or shares a slow destination with too many others.
 LONGEST_WAIT_SECONDS = 300
@@ -76,5 +77,13 @@ async def _check(name: str, look: Callable[[], Awaitable[str]]) -> JSON:
     try:
         return {"name": name, "ok": True, "detail": await look()}
     except Exception as failure:  # whatever it is, the probe must answer
-        detail = failure.error if isinstance(failure, Unavailable) else type(failure).__name__
-        return {"name": name, "ok": False, "detail": detail}
+        return {"name": name, "ok": False, "detail": _in_words(failure)}
+
+
+def _in_words(failure: Exception) -> str:
+    match failure:
+        case Unavailable():
+            return failure.error
+        case Newer():
+            return str(failure)
+    return type(failure).__name__

@@ -33,7 +33,7 @@ EXIT_CODES = """Exit codes:
 
 3  not found
 
-4  the database is not migrated, or out of reach"""
+4  the database is not there, not migrated or out of reach"""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option(min=1, help="The most rows to show.")]

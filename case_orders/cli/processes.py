@@ -69,10 +69,9 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database to the schema of this version."""
     from case_orders import migrations
-    from case_orders.cli.database import open_database
-    from case_orders.cli.starting import failures_in_words
+    from case_orders.cli.database import load_settings, make_database
 
-    with open_database(migrated=False) as database, failures_in_words():
+    with make_database(load_settings()) as database:
         with database.engine.connect() as connection:
             before = migrations.revision(connection)
         migrations.upgrade(database.engine)

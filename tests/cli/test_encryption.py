@@ -38,6 +38,14 @@ def test_a_key_file_that_is_lost_is_not_silently_made_anew(run: Run, key_file: P
     assert not key_file.exists()
 
 
+def test_no_key_is_shown_to_be_set_in_the_place_of_a_lost_key_file(run: Run, key_file: Path) -> None:
+    run("migrate")
+    key_file.unlink()
+    refused = run("keys", "encryption", "add", code=1)
+    assert "put the file back from the backup" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_on_a_database_server_no_command_runs_without_keys(
     run: Run, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +59,7 @@ def test_on_a_database_server_no_command_runs_without_keys(
 def test_keys_that_are_not_keys_are_refused_in_a_sentence(
     run: Run, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run("migrate")
     monkeypatch.setenv(keys.VARIABLE, "2026a:c2VjcmV0")
     sentence = "An encryption key must be an id, a colon and 32 bytes in base64.\n"
     assert run("migrate", code=1).stderr == _refusal("worker") == sentence

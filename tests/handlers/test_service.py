@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from httpx2 import ASGITransport
+from sqlalchemy import text
 
 from case_orders.app import create_app
 from case_orders.db import Database, now
@@ -63,6 +64,18 @@ async def test_a_service_that_was_not_migrated_is_not_ready_but_alive(tmp_path: 
     assert status == 503
     assert not checks["migrations"]
     assert await probe(empty, "/livez") == (200, {})
+
+
+async def test_a_service_whose_database_is_of_a_newer_version_is_not_ready_and_says_why(quiet: Settings) -> None:
+    database = Database(quiet.database_url)
+    with database.transaction() as session:
+        session.connection().execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    async with ContractClient(transport=ASGITransport(create_app(quiet, database))) as client:
+        answer = await client.get("http://test/readyz")
+    await database.close()
+    (check,) = [check for check in answer.json()["data"]["checks"] if not check["ok"]]
+    assert check["name"] == "migrations"
+    assert "newer than this version" in check["detail"]
 
 
 async def test_probes_that_come_at_once_look_once(quiet: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
