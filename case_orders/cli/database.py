@@ -112,9 +112,9 @@ def place_in_words() -> Iterator[None]:
 
 
 def require_database(settings: Settings) -> None:
-    """Ends the command unless the database is within reach and at head."""
-    with open_database(settings):
-        return
+    """Ends the command unless the database is within reach and at head, and its keys are there."""
+    with open_database(settings) as database, database.snapshot() as session:
+        audit.require_known_key(session)
 
 
 def _require_there(settings: Settings) -> None:

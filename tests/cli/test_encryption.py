@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from case_orders import keyring
+from case_orders import audit, keyring
 from case_orders.db import Database, now
 from case_orders.documents import DocumentStore
 from models import Document, Order
@@ -71,6 +71,28 @@ def _refusal(*arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     return done.stderr
+
+
+@pytest.mark.parametrize("command", [("worker",), ("serve", "--port", "0", "--no-worker")])
+def test_no_process_starts_under_a_key_that_is_not_the_databases(
+    run: Run, data_dir: Path, organization: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv(keys.VARIABLE, keyring.new_entry())
+    assert "put the right keys back" in _refusal(*command)
+
+
+def test_a_key_that_was_rotated_away_is_not_asked_for(
+    run: Run, data_dir: Path, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = keyring.new_entry()
+    database = Database(f"sqlite:///{data_dir}/case-orders.db")
+    for ring in ((keys.RING,), (new, keys.RING)):
+        monkeypatch.setenv(keys.VARIABLE, ",".join(ring))
+        run("keys", "encryption", "rotate")
+    keys.use(new)
+    with database.snapshot() as session:
+        audit.require_known_key(session)
+    database.dispose()
 
 
 def test_a_key_is_added_rotated_to_and_the_old_one_removed(run: Run, json: Json, key_file: Path) -> None:
