@@ -37,7 +37,7 @@ def serve(
         from case_orders.cli import database, starting
 
     settings = database.load_settings(host=host, port=port)
-    if demo and not _is_loopback(settings.host):
+    if demo and not is_loopback(settings.host):
         console.fail("--demo listens at a loopback address only: everybody knows the key of the demonstration.")
     database.open_store(settings)
     with starting.failures_in_words():
@@ -45,7 +45,8 @@ def serve(
     raise typer.Exit(code)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's alone."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

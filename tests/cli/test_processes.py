@@ -100,6 +100,10 @@ def test_a_file_that_is_no_database_is_told_in_a_sentence(run: Run, empty_dir: P
         ("OUTBOUND_ALLOW", "127.0.0.0/8,secret"),
         ("LOG_LEVEL", "secret"),
         ("LINK_SECRET", "secret"),
+        ("PUBLIC_URL", "secret.example.com/"),
+        ("PUBLIC_URL", "https:///secret"),
+        ("PUBLIC_URL", "ftp://secret.example.com"),
+        ("PUBLIC_URL", "http://secret.example.com:port"),
         ("DATABASE_URL", "secret"),
         ("DATABASE_URL", "oracle://user:secret@localhost/x"),
         ("DATABASE_URL", "postgresql://user:secret@localhost"),
@@ -117,6 +121,13 @@ def test_a_setting_that_is_not_valid_is_named_without_its_value(
     assert len(stderr.splitlines()) == 1
     assert f"CASE_ORDERS_{name} is not valid" in stderr
     assert "secret" not in stderr.replace("link_secret", "")
+
+
+def test_a_link_secret_that_is_too_short_is_told_how_long_one_is(
+    run: Run, empty_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASE_ORDERS_LINK_SECRET", "guessed")
+    assert "at least 32 characters" in run("serve", code=1).stderr
 
 
 def test_a_worker_needs_a_database_that_is_migrated(run: Run, unmigrated_dir: Path) -> None:
