@@ -9,17 +9,21 @@ from tempfile import mkstemp
 
 def create(path: Path, data: bytes) -> bool:
     """Give `data` this name unless it is taken; False if it was. Whoever took it, the name is on the disk by then."""
+    # Nothing is written beside a file that is there: a full disk keeps nobody from it.
+    created = not path.exists() and _link(path, data)
+    # Also where the name was taken: whoever took it may have died before this.
+    sync_directory(path.parent)
+    return created
+
+
+def _link(path: Path, data: bytes) -> bool:
     with _nameless(path.parent, data) as name:
         try:
             # Told a directory, Python links by linkat, which alone can follow the way to a nameless file.
             os.link(name, path, src_dir_fd=0)
         except FileExistsError:
-            created = False
-        else:
-            created = True
-    # Also where the name was taken: whoever took it may have died before this.
-    sync_directory(path.parent)
-    return created
+            return False
+    return True
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -4,8 +4,9 @@ A `Refusal` is an expected answer, not a crash: it carries the HTTP status, a st
 sentence for people. No text of a refusal ever holds a value that came with the request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
 
 
@@ -115,10 +116,23 @@ class Unavailable(Refusal):
 
 
 def describe(error: BaseException) -> str:
-    """An error's type, and for one of the database its SQLSTATE; never its text, which may hold values."""
-    origin = getattr(error, "orig", None) or error.__cause__ or error
-    state = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None)
-    return type(error).__name__ + (f" {state}" if state else "")
+    """An error's type, and the database's code if one of its causes has it; never a text, which may hold values."""
+    codes = (code for cause in _causes(error) if (code := _database_code(cause)))
+    return " ".join([type(error).__name__, *islice(codes, 1)])
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that ..."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _database_code(error: BaseException) -> str | None:
+    """PostgreSQL's SQLSTATE or SQLite's name of the error, which the driver tells."""
+    origin = getattr(error, "orig", None) or error
+    code: str | None = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None)
+    return code
 
 
 def where(error: BaseException) -> str:

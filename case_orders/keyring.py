@@ -23,7 +23,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import make_url
 
 from case_orders import durable
 from case_orders.settings import Settings
@@ -190,37 +189,39 @@ def _turn(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def install_for(settings: Settings) -> Path | None:
+def install_for(settings: Settings, *, make: bool = True) -> Path | None:
     """Install the ring of the settings, or of the key file beside an embedded database. The file if it was made now.
 
-    Raises `KeysUnusable`, also where a new key would hide that the right one is missing.
+    Raises `KeysUnusable`, also where a new key would hide that the right one is missing; OSError if the file will not
+    do, or is not there and `make` is false.
     """
     if settings.encryption_keys is not None:
         ring = Keyring.parse(settings.encryption_keys.get_secret_value())
         install(lambda: ring)
         return None
+    _require_embedded(settings)
+    require_whole(settings)
     file = KeyFile.of(settings)
-    _require_embedded_and_whole(settings, file)
-    made = file.make()
+    made = make and file.make()
     file.ring()
     install(file.ring)
     return file.path if made else None
 
 
-def _require_embedded_and_whole(settings: Settings, file: KeyFile) -> None:
-    """A database on a server outlives this host and is shared by others, which a file here would not be.
-
-    A database that is there has its key file; a new one in its place would open nothing of it.
-    """
-    url = make_url(settings.database_url)
-    if url.get_backend_name() != "sqlite":
+def _require_embedded(settings: Settings) -> None:
+    """A database on a server outlives this host and is shared by others, which a file here would not be."""
+    if settings.database_file is None:
         raise KeysUnusable(
             "A database server needs CASE_ORDERS_ENCRYPTION_KEYS, the same on every host: "
             "case-orders keys encryption add makes a key."
         )
+
+
+def require_whole(settings: Settings) -> None:
+    """Raises `KeysUnusable` if an embedded database has lost its key file: a new one would open nothing of it."""
+    database = settings.database_file
     # In this order: whoever makes both makes the key file first.
-    has_database = bool(url.database) and Path(url.database or "").exists()
-    if has_database and not file.path.exists():
+    if database is not None and database.exists() and not KeyFile.of(settings).path.exists():
         raise KeysUnusable(
             "The database is there and its key file encryption-keys is not: "
             "put the file back from the backup, or set CASE_ORDERS_ENCRYPTION_KEYS."

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import structlog
 import uvloop
 
-from case_orders import keyring, logs, migrations
+from case_orders import audit, keyring, logs, migrations
 from case_orders.app import create_app
 from case_orders.db import Database
 from case_orders.demo import example, rows
@@ -36,6 +36,8 @@ async def _serve(settings: Settings, *, demo: bool, workers: int) -> int:
             with database.snapshot() as session:
                 rows.require_alone(session)
         migrations.upgrade(database.engine)
+        with database.snapshot() as session:  # before anything is sealed
+            audit.require_known_key(session)
         async with AsyncExitStack() as children:
             if demo:
                 await _start_demo(children, settings, database)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -26,6 +27,10 @@ def _default_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "case-orders"
 
 
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host or "127.0.0.1"
+
+
 class Settings(BaseSettings):
     """The settings of one process; docs/operations.md has the table for operators."""
 
@@ -40,12 +45,12 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str = Field(default_factory=lambda data: f"http://{data['host']}:{data['port']}")
+    public_url: str = Field(default_factory=lambda data: f"http://{_in_url(data['host'])}:{data['port']}")
     """The address at which pharmacies and receivers of document links reach the service."""
 
     outbound_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Networks that are not public and may be called all the same, separated by commas; for development."""
-    link_secret: Annotated[SecretStr, Field(min_length=SHORTEST_SECRET)] | None = None
+    link_secret: SecretStr | None = None
     """Signs document links. Without it a key file is made in the data directory; hosts must share one."""
 
     encryption_keys: SecretStr | None = None
@@ -97,6 +102,12 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @property
+    def database_file(self) -> Path | None:
+        """Where an embedded database lies; None for one on a server."""
+        url = make_url(self.database_url)
+        return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
     @field_validator("database_url")
     @classmethod
     def _is_database(cls, url: str) -> str:
@@ -105,6 +116,22 @@ class Settings(BaseSettings):
             if parsed.database and (parsed.drivername == "sqlite" or parsed.get_backend_name() == "postgresql"):
                 return url
         raise ValueError("it must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_http_url(cls, url: str) -> str:
+        with suppress(ValueError):  # a port that is none raises it only when it is asked for
+            parsed = urlsplit(url)
+            if parsed.scheme in ("http", "https") and parsed.hostname and (parsed.port is None or parsed.port >= 0):
+                return url
+        raise ValueError("it must be an http or https URL such as https://orders.example.com")
+
+    @field_validator("link_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
+            raise ValueError(f"it must have at least {SHORTEST_SECRET} characters")
+        return secret
 
     @field_validator("rate_per_key", "rate_per_organization", "rate_per_pharmacy", "rate_failed_keys")
     @classmethod

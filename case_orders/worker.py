@@ -36,11 +36,19 @@ def _nothing(session: Session, job: Claimed, reason: str) -> None:
     """The dead job itself says all there is to say."""
 
 
+def _backoff(attempt: int) -> timedelta:
+    """1 s, 2 s, 4 s ... up to 15 min, each spread by a quarter so that a crowd does not come back together."""
+    pause: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE)
+    spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  spreads load, guards nothing
+    return pause * spread
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How jobs of a kind are run: `seconds` in all, up to `attempts` times, and what their death means.
 
-    Between two attempts lies `longest_pause` at most, beside what the settings say.
+    After each attempt but the last comes its `pause`. Between two attempts lies `longest_pause` at most, beside what
+    the settings say.
     """
 
     run: Callable[[Context, Claimed], Awaitable[None]]
@@ -48,6 +56,7 @@ class Kind:
     attempts: int
     on_dead: Callable[[Session, Claimed, str], None] = _nothing
     longest_pause: timedelta = _LONGEST_PAUSE * (1 + _JITTER)
+    pause: Callable[[int], timedelta] = _backoff
 
 
 KINDS = {
@@ -57,16 +66,26 @@ KINDS = {
     JobKind.CANCEL_ORDER: Kind(cancel.cancel_order, 60, 48),
     JobKind.FETCH_DOCUMENT: Kind(documents.fetch_document, 90, 12, documents.fail_document),
     JobKind.DELIVER_WEBHOOK: Kind(
-        delivery.deliver_webhook, 60, len(delivery.SCHEDULE) + 1, delivery.fail_delivery, delivery.LONGEST_SILENCE
+        delivery.deliver_webhook,
+        60,
+        len(delivery.SCHEDULE) + 1,
+        delivery.fail_delivery,
+        delivery.LONGEST_SILENCE,
+        delivery.scheduled_pause,
     ),
 }
 
 
-def _backoff(attempt: int) -> timedelta:
-    """1 s, 2 s, 4 s ... up to 15 min, each spread by a quarter so that a crowd does not come back together."""
-    pause: timedelta = min(_FIRST_PAUSE * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE)
-    spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  spreads load, guards nothing
-    return pause * spread
+def _fields(job: Claimed) -> dict[str, object]:
+    """What a log says of a job: which, about what, whose, where to."""
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "subject": job.subject,
+        "organization": job.organization_id,
+        "destination": job.destination,
+        "attempt": job.attempt,
+    }
 
 
 class Worker:
@@ -151,24 +170,29 @@ class Worker:
 
     async def _end(self, job: Claimed, kind: Kind, verdict: Again | GiveUp) -> None:
         """Put the job off, or bury it, with what that means for what it was about."""
-
-        def bury(session: Session) -> None:
-            outbox.bury(session, job, verdict.reason)
-            kind.on_dead(session, job, verdict.reason)
-            audit.record(session, audit.of_job(job, "given up"))
-
         try:
             if isinstance(verdict, Again) and job.attempt < kind.attempts:
-                pause = max(verdict.delay, _backoff(job.attempt))
-                await self.database.write(lambda session: outbox.retry(session, job, verdict.reason, pause))
+                await self._put_off(job, kind, verdict)
             else:
-                await self.database.write(bury, holds=True)
+                await self._bury(job, kind, verdict.reason)
         except LeaseLost:
             log.warning("lease lost", job=job.id, kind=job.kind)
         except Exception as failure:  # the lease runs out and the job comes back
             log.error("cannot end job", job=job.id, kind=job.kind, error=describe(failure))
-        else:
-            log.warning("job not done", job=job.id, kind=job.kind, attempt=job.attempt, reason=verdict.reason)
+
+    async def _put_off(self, job: Claimed, kind: Kind, again: Again) -> None:
+        pause = max(again.delay, kind.pause(job.attempt))
+        await self.database.write(lambda session: outbox.retry(session, job, again.reason, pause))
+        log.warning("job not done", **_fields(job), reason=again.reason)
+
+    async def _bury(self, job: Claimed, kind: Kind, reason: str) -> None:
+        def bury(session: Session) -> None:
+            outbox.bury(session, job, reason)
+            kind.on_dead(session, job, reason)
+            audit.record(session, audit.of_job(job, "given up"))
+
+        await self.database.write(bury, holds=True)
+        log.error("job given up", **_fields(job), reason=reason)
 
     async def _give_back(self) -> None:
         under_way = dict(self._running)

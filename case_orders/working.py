@@ -17,7 +17,7 @@ log = structlog.get_logger("case_orders.working")
 def work(settings: Settings) -> int:
     """Work on jobs, and keep house, until told to stop."""
     logs.configure(settings.log_level)
-    keyring.install_for(settings)
+    keyring.install_for(settings, make=False)
     return uvloop.run(_work(settings))
 
 

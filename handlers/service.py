@@ -5,11 +5,13 @@ import time
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
-from case_orders import migrations, outbox
+from case_orders import audit, migrations, outbox
 from case_orders.db import Database, now
 from case_orders.documents.store import DocumentStore
 from case_orders.envelope import JSON, Answer, ok
 from case_orders.errors import Unavailable
+from case_orders.keyring import KeysUnusable
+from case_orders.migrations import Newer
 
 # A job that is due and waits this long has no worker, or shares a slow destination with too many others.
 LONGEST_WAIT_SECONDS = 300
@@ -68,7 +70,17 @@ async def _look(database: Database, documents: DocumentStore) -> list[JSON]:
         await database.read(lambda session: session.connection().exec_driver_sql("SELECT 1"))
         return "answers"
 
-    looks = {"database": answering, "migrations": migrated, "documents": reachable, "jobs": working}
+    async def sealing() -> str:
+        await database.read(audit.require_known_key)
+        return "known"
+
+    looks = {
+        "database": answering,
+        "migrations": migrated,
+        "keys": sealing,
+        "documents": reachable,
+        "jobs": working,
+    }
     return [await _check(name, look) for name, look in looks.items()]
 
 
@@ -76,5 +88,13 @@ async def _check(name: str, look: Callable[[], Awaitable[str]]) -> JSON:
     try:
         return {"name": name, "ok": True, "detail": await look()}
     except Exception as failure:  # whatever it is, the probe must answer
-        detail = failure.error if isinstance(failure, Unavailable) else type(failure).__name__
-        return {"name": name, "ok": False, "detail": detail}
+        return {"name": name, "ok": False, "detail": _in_words(failure)}
+
+
+def _in_words(failure: Exception) -> str:
+    match failure:
+        case Unavailable():
+            return failure.error
+        case Newer() | KeysUnusable():
+            return str(failure)
+    return type(failure).__name__

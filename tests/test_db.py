@@ -21,6 +21,7 @@ from sqlmodel import Session, col, delete, select, update
 
 from case_orders import migrations
 from case_orders.db import Busy, Database, Uncertain, UtcDateTime, new_id, now
+from case_orders.errors import describe
 from case_orders.lookups import Lookup
 from models import Organization
 from tests.support import plans
@@ -403,9 +404,10 @@ async def test_a_commit_that_fails_leaves_it_open_and_is_not_run_again(ours: Dat
         runs.append(1)
         session.connection().execute(text("INSERT INTO children VALUES (1)"))
 
-    with pytest.raises(Uncertain):
+    with pytest.raises(Uncertain) as caught:
         await ours.write(orphan)
     assert len(runs) == 1
+    assert describe(caught.value) in ("Uncertain SQLITE_CONSTRAINT_FOREIGNKEY", "Uncertain 23503")
     await ours.write(naming("after"))
     assert names(ours) == {"after"}
 

@@ -1,11 +1,14 @@
 """Files that are whole or not there."""
 
 import os
+import resource
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,26 @@ def test_a_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert not durable.create(path, b"second")
     assert path.read_bytes() == b"first"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_full_disk_keeps_nobody_from_a_file_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    durable.create(path, b"first")
+    with _no_room():
+        assert not durable.create(path, b"second")
+        with pytest.raises(OSError, match="too large"):
+            durable.create(tmp_path / "other", b"first")
+
+
+@contextmanager
+def _no_room() -> Iterator[None]:
+    """As on a full disk, this process writes no byte into a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_of_many_that_make_a_file_at_once_one_does(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from sqlmodel import Session, SQLModel, func, select
+from structlog.testing import capture_logs
 
 from case_orders import claims, outbox, worker
 from case_orders.db import Database, new_id, now
@@ -149,6 +151,33 @@ async def test_a_job_that_gives_up_is_buried_at_once(
     async with working(settings):
         await until(is_dead(database, job_id))
     assert deaths == ["there is no hope"]
+
+
+async def test_the_log_tells_an_attempt_that_failed_from_a_job_that_is_given_up(
+    settings: Settings, database: Database, promise: Callable[..., str], run_jobs_with: Callable[..., list[str]]
+) -> None:
+    async def run(_context: Context, _job: Job) -> None:
+        raise Again("it did not work")
+
+    run_jobs_with(run, attempts=2)
+    job_id = promise("pharmacy")
+    with capture_logs() as logs:
+        async with working(settings):
+            await until(lambda: len(logs) == 2)
+    dead = look(database, job_id)
+    assert dead is not None
+    fields = {
+        "job": job_id,
+        "kind": KIND,
+        "subject": dead.subject,
+        "organization": dead.organization_id,
+        "destination": "pharmacy",
+        "reason": "it did not work",
+    }
+    assert logs == [
+        {"event": "job not done", "log_level": "warning", **fields, "attempt": 1},
+        {"event": "job given up", "log_level": "error", **fields, "attempt": 2},
+    ]
 
 
 async def test_a_job_that_asks_for_a_pause_gets_it(
@@ -339,6 +368,30 @@ async def test_two_workers_run_each_job_once(
 def test_the_pause_doubles_up_to_a_quarter_of_an_hour_and_is_spread_by_a_quarter(attempt: int, seconds: int) -> None:
     for _ in range(20):
         assert 0.75 * seconds <= worker._backoff(attempt).total_seconds() <= 1.25 * seconds
+
+
+def test_a_message_has_the_schedule_of_webhooks_before_it_whoever_is_to_blame_for_an_attempt() -> None:
+    kind = worker.KINDS[JobKind.DELIVER_WEBHOOK]
+    pauses = sum((kind.pause(attempt) for attempt in range(1, kind.attempts)), timedelta())
+    assert timedelta(hours=27.5) < pauses < timedelta(hours=31)
+
+
+async def test_a_message_that_fails_by_a_mistake_of_ours_is_put_off_as_scheduled(
+    settings: Settings, database: Database, organization_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(_context: Context, _job: Job) -> None:
+        raise RuntimeError("a mistake")
+
+    kind = replace(worker.KINDS[JobKind.DELIVER_WEBHOOK], run=run)
+    monkeypatch.setitem(worker.KINDS, JobKind.DELIVER_WEBHOOK, kind)
+    with database.transaction() as session:
+        job = outbox.enqueue(session, JobKind.DELIVER_WEBHOOK, new_id(), organization_id=organization_id)
+        job.attempt = 3
+    async with working(settings):
+        await until(lambda: (found := look(database, job.id)) is not None and found.last_error is not None)
+    put_off = look(database, job.id)
+    assert put_off is not None
+    assert timedelta(hours=1.9) < put_off.due_at - now() < timedelta(hours=2.3)
 
 
 def test_no_job_may_take_longer_than_its_lease() -> None:

@@ -34,7 +34,7 @@ EXIT_CODES = """Exit codes:
 
 3  not found
 
-4  the database is not migrated, or it or the document store is out of reach"""
+4  the database is not there, not migrated or out of reach, or the document store is"""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option(min=1, help="The most rows to show.")]

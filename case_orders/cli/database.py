@@ -5,10 +5,11 @@ import pwd
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, SQLModel
 
 from case_orders import audit, keyring, migrations
@@ -17,6 +18,7 @@ from case_orders.db import UNAVAILABLE, Database
 from case_orders.documents import DocumentStore
 from case_orders.errors import describe
 from case_orders.keyring import KeysUnusable, SealBroken
+from case_orders.migrations import Newer
 from case_orders.settings import Settings
 from models.audit import NO_ORGANIZATION
 
@@ -41,18 +43,50 @@ def open_store(settings: Settings) -> DocumentStore:
 
 
 @contextmanager
-def open_database(settings: Settings | None = None, *, migrated: bool = True) -> Iterator[Database]:
-    """The database; ends the command if it is out of reach or, unless `migrated` is false, not at head."""
+def open_database(settings: Settings | None = None) -> Iterator[Database]:
+    """The database; ends the command if it is not there, out of reach or not at head."""
     settings = settings or load_settings()
-    try:
-        _install_keys(settings)
-        database = Database(settings.database_url)
-    except (ArgumentError, OSError):
-        fail("CASE_ORDERS_DATABASE_URL or CASE_ORDERS_DATA_DIR names no place for a database.", Exit.UNAVAILABLE)
-    try:
-        if migrated:
+    with failures_in_words():
+        with place_in_words():
+            _require_there(settings)
+            keyring.install_for(settings, make=False)
+        with _open(settings) as database:
             _require_head(database)
+            yield database
+
+
+@contextmanager
+def make_database(settings: Settings) -> Iterator[Database]:
+    """The database as it is, with its key file; what is missing is made."""
+    with failures_in_words():
+        with place_in_words():
+            made = keyring.install_for(settings)
+        if made is not None:
+            say(f"A key was made that seals the database and the documents: {made}.")
+            say("Back it up now and keep the copy elsewhere: without it nobody can read what is stored.")
+        with _open(settings) as database:
+            yield database
+
+
+@contextmanager
+def _open(settings: Settings) -> Iterator[Database]:
+    with place_in_words():
+        database = Database(settings.database_url)
+    try:
         yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def failures_in_words() -> Iterator[None]:
+    """End the command with a sentence where the database, or its keys, will not do."""
+    try:
+        yield
+    except KeysUnusable as reason:
+        fail(str(reason))
+    except Newer as reason:
+        fail(str(reason), Exit.UNAVAILABLE)
     except SealBroken:
         fail("A sealed value does not open: its key is not in the ring, or it was changed.")
     except UNAVAILABLE:
@@ -61,24 +95,42 @@ def open_database(settings: Settings | None = None, *, migrated: bool = True) ->
         fail("Another process changed the same rows meanwhile; run the command again.")
     except DBAPIError as error:
         fail(f"The database refused: {describe(error)}.")
-    finally:
-        database.dispose()
+
+
+@contextmanager
+def place_in_words() -> Iterator[None]:
+    """End the command with a sentence where a file or a directory will not do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            fail(f"Cannot start: {error.strerror}.")
+        fail(
+            f"Cannot use {error.filename}: {error.strerror}. Run the command as the service's user, with its settings.",
+            Exit.UNAVAILABLE,
+        )
 
 
 def require_database(settings: Settings) -> None:
-    """Ends the command unless the database is within reach and at head."""
-    with open_database(settings):
-        return
+    """Ends the command unless the database is within reach and at head, and its keys are there."""
+    with open_database(settings) as database, database.snapshot() as session:
+        audit.require_known_key(session)
 
 
-def _install_keys(settings: Settings) -> None:
+def _require_there(settings: Settings) -> None:
+    """A command that is told a wrong place must leave nothing there: an empty database would hide the mistake."""
+    file = settings.database_file
+    if file is not None and not _is_there(file):
+        fail(f"There is no database at {file}: is CASE_ORDERS_DATA_DIR that of the service?", Exit.UNAVAILABLE)
+
+
+def _is_there(path: Path) -> bool:
+    """Raises OSError if nobody could tell."""
     try:
-        made = keyring.install_for(settings)
-    except KeysUnusable as reason:
-        fail(str(reason))
-    if made is not None:
-        say(f"A key was made that seals the database and the documents: {made}.")
-        say("Back it up now and keep the copy elsewhere: without it nobody can read what is stored.")
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _require_head(database: Database) -> None:

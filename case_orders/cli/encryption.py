@@ -14,10 +14,11 @@ from sqlmodel import func, select
 from case_orders import keyring, resealing
 from case_orders.cli import console
 from case_orders.cli.console import AsJson, Exit
-from case_orders.cli.database import load_settings, open_database, open_store, tell, transaction
+from case_orders.cli.database import failures_in_words, load_settings, open_database, open_store, tell, transaction
 from case_orders.db import Database
 from case_orders.documents import DocumentStore, StoreUnavailable
 from case_orders.keyring import KeyFile
+from case_orders.settings import Settings
 from models import AuditEntry, Document
 
 app = typer.Typer(help="Keys that seal data at rest: the first seals, all open.", no_args_is_help=True)
@@ -26,8 +27,9 @@ app = typer.Typer(help="Keys that seal data at rest: the first seals, all open."
 @app.command()
 def add() -> None:
     """Put a new key before the others in the key file; without a file of ours, show one to be set."""
-    file = KeyFile.of(load_settings())
-    if load_settings().encryption_keys is None and file.path.exists():
+    settings = load_settings()
+    file = KeyFile.of(settings)
+    if settings.encryption_keys is None and _has_file(settings, file):
         with transaction() as session:
             key_id = file.add()
             tell(session, "keys encryption add", encryption_key=key_id)
@@ -37,6 +39,13 @@ def add() -> None:
     typer.echo(keyring.new_entry())
     console.say("Set CASE_ORDERS_ENCRYPTION_KEYS to this key, or to several separated by commas: the first one seals.")
     console.say("Beside others, add it last on every host and restart; then put it first and restart again.")
+
+
+def _has_file(settings: Settings, file: KeyFile) -> bool:
+    """Whether there is a key file; ends the command if an embedded database has lost it."""
+    with failures_in_words():
+        keyring.require_whole(settings)
+    return file.path.exists()
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ from case_orders.cli.console import AsJson, Exit, Limit
 from case_orders.cli.database import snapshot, tell, transaction
 from case_orders.db import now
 from case_orders.envelope import JSON
+from case_orders.webhooks import events
 from models import Delivery, Document, Event, Job, PharmacyReport
 from models.jobs import JobKind, JobState
 
@@ -41,12 +42,32 @@ def shown(job: Job) -> JSON:
         "id": job.id,
         "kind": job.kind,
         "subject": job.subject,
+        "organization": job.organization_id,
+        "destination": job.destination,
         "state": _state(job),
         "attempt": job.attempt,
         "since": job.created_at,
         "dueAt": None if job.state is JobState.DEAD else job.due_at,
         "lastError": job.last_error,
     }
+
+
+def take_up(session: Session, *conditions: Any) -> list[Job]:
+    """Let the dead jobs of which the conditions hold live again, with all their attempts before them; those jobs.
+
+    A message is pending again with its job. No job is held that a worker may hold, and webhooks are in one order, in
+    which workers hold them too: neither waits for the other in a circle.
+    """
+    dead = (Job.state == JobState.DEAD, *conditions)
+    sends = select(Delivery.id).where(Delivery.id == Job.subject).exists()
+    others = session.exec(select(Job).where(*dead, ~sends).order_by(col(Job.id)).with_for_update()).all()
+    for job in others:
+        outbox.replay(session, job)
+    messages = select(Job, Delivery).join(Delivery, col(Delivery.id) == Job.subject).where(*dead)
+    sent = session.exec(messages.order_by(col(Delivery.webhook_id), col(Job.id))).all()
+    for _, delivery in sent:
+        events.send_now(session, delivery.webhook_id, delivery.id)
+    return [*others, *(job for job, _ in sent)]
 
 
 def _state(job: Job) -> str:
@@ -92,20 +113,22 @@ def replay(
     """Let dead jobs live again, with all their attempts before them; all that are named or none."""
     if bool(job_ids) == all_dead or (kind is not None and not all_dead):
         raise typer.BadParameter("give the ids of jobs, or --all-dead, which may have a --kind")
-    query = select(Job).with_for_update()
-    query = query.where(Job.state == JobState.DEAD) if all_dead else query.where(col(Job.id).in_(job_ids or []))
+    conditions: list[Any] = [] if all_dead else [col(Job.id).in_(job_ids or [])]
     if kind is not None:
-        query = query.where(Job.kind == kind)
+        conditions.append(col(Job.kind) == kind)
     with transaction() as session:
-        jobs = session.exec(query).all()
-        if not all_dead and {job.id for job in jobs} != set(job_ids or []):
-            console.fail("One of the jobs does not exist, or is done.", Exit.NOT_FOUND)
-        if any(job.state is not JobState.DEAD for job in jobs):
-            console.fail("One of the jobs is not dead.")
-        for job in jobs:
-            outbox.replay(session, job)
+        jobs = take_up(session, *conditions)
+        _require_all(session, set(job_ids or ()), jobs)
         _tell(session, jobs)
     console.say(f"Jobs replayed: {len(jobs)}.")
+
+
+def _require_all(session: Session, named: set[str], replayed: Iterable[Job]) -> None:
+    left = named - {job.id for job in replayed}
+    if len(session.exec(select(Job.id).where(col(Job.id).in_(left))).all()) < len(left):
+        console.fail("One of the jobs does not exist, or is done.", Exit.NOT_FOUND)
+    if left:
+        console.fail("One of the jobs is not dead.")
 
 
 def _tell(session: Session, jobs: Iterable[Job]) -> None:

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from sqlmodel import Session, col, select
 
-from case_orders import outbox, progress
+from case_orders import progress
 from case_orders.cli import console, jobs, organizations
 from case_orders.cli.console import AsJson, Limit
 from case_orders.cli.database import get, load_settings, open_store, snapshot, tell, transaction
 from case_orders.envelope import JSON
 from case_orders.settings import Settings
 from models import Case, Document, Event, Job, Order, Organization, StatusChange
-from models.jobs import JobKind, JobState
+from models.jobs import JobKind
 from models.order_states import OrderState
 
 app = typer.Typer()
@@ -112,14 +112,12 @@ def replay(order_id: OrderId) -> None:
     with transaction() as session:
         get(session, Order, order_id, "order")
         order = progress.lock(session, order_id)
-        known = session.exec(select(Job).where(jobs.of_order(order.id)).with_for_update()).all()
-        dead = [job for job in known if job.state is JobState.DEAD]
-        for job in dead:
-            outbox.replay(session, job)
-        is_submitting = any(job.kind is JobKind.SUBMIT_ORDER for job in known)
+        submitting = select(Job.id).where(Job.subject == order.id, Job.kind == JobKind.SUBMIT_ORDER)
+        is_submitting = session.exec(submitting).first() is not None
+        replayed = jobs.take_up(session, jobs.of_order(order.id))
         if order.status is OrderState.FAILED and not is_submitting:
             _submit(session, order)
-        elif not dead:
+        elif not replayed:
             console.fail("There is nothing to replay: no job of the order is dead.")
         tell(session, "orders replay", order.organization_id, order_id=order.id)
     console.say("The order is taken up again.")

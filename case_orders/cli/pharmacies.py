@@ -1,6 +1,7 @@
 """`case-orders pharmacies`."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from sqlmodel import Session, col, select
@@ -9,6 +10,7 @@ from case_orders.cli import console, organizations
 from case_orders.cli.console import AsJson, Exit
 from case_orders.cli.database import load_settings, snapshot, tell, transaction
 from case_orders.cli.organizations import Org
+from case_orders.cli.processes import is_loopback
 from case_orders.edge import contract
 from case_orders.envelope import JSON
 from case_orders.outbound import Blocked, Outbound
@@ -108,6 +110,11 @@ def _show_secrets(pharmacy: Pharmacy, settings: Settings, *, as_json: bool) -> N
     secrets = {"requestSecret": pharmacy.request_secret, "reportSecret": pharmacy.report_secret}
     console.show(_shown(pharmacy, settings) | secrets, as_json=as_json)
     console.say("The secrets are shown this once; give them to the pharmacy now.")
+    if is_loopback(urlsplit(settings.public_url).hostname or ""):
+        console.say(
+            "The callback URL leads to this machine only: "
+            "set CASE_ORDERS_PUBLIC_URL to the address at which the pharmacy reaches the service."
+        )
 
 
 def _check(settings: Settings, code: str, name: str, base_url: str) -> None:

@@ -37,7 +37,7 @@ def serve(
         from case_orders.cli import database, starting
 
     settings = database.load_settings(host=host, port=port)
-    if demo and not _is_loopback(settings.host):
+    if demo and not is_loopback(settings.host):
         console.fail("--demo listens at a loopback address only: everybody knows the key of the demonstration.")
     database.open_store(settings)
     with starting.failures_in_words():
@@ -45,7 +45,8 @@ def serve(
     raise typer.Exit(code)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's alone."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -69,10 +70,9 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database to the schema of this version."""
     from case_orders import migrations
-    from case_orders.cli.database import open_database
-    from case_orders.cli.starting import failures_in_words
+    from case_orders.cli.database import load_settings, make_database
 
-    with open_database(migrated=False) as database, failures_in_words():
+    with make_database(load_settings()) as database:
         with database.engine.connect() as connection:
             before = migrations.revision(connection)
         migrations.upgrade(database.engine)

@@ -166,6 +166,8 @@ def _record_one(session: Session, order: Order, answer: Accepted | Refused | Non
 def fail_order(session: Session, job: Claimed, reason: str) -> None:
     """The job was given up: the order has failed until an operator replays it."""
     order = progress.lock(session, job.subject)
+    if order.status is OrderState.RECEIVED:  # no attempt came as far as to begin
+        progress.move(session, order, OrderState.PROCESSING)
     if order.status is OrderState.PROCESSING:
         progress.move(session, order, OrderState.FAILED, reason)
         if order.cancel_requested:

@@ -9,15 +9,26 @@ from sqlalchemy import Connection, Engine, inspect, text
 _LOCK = 0x0CA5E0DE5
 
 
-class OtherVersion(Exception):
-    """The database is at a step that this version of the code does not know."""
+class Newer(Exception):
+    """The database is at a step that this version of the code does not know; the text says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database is newer than this version of case-orders: "
+            "install the newer version, or restore the backup from before the upgrade."
+        )
 
 
 @cache
+def revisions() -> frozenset[str]:
+    """The number of each step."""
+    steps = Path(__file__).with_name("versions").glob("[0-9]*.py")
+    return frozenset(step.name.partition("_")[0] for step in steps)
+
+
 def head() -> str:
     """The newest revision: the number of the last step."""
-    steps = Path(__file__).with_name("versions").glob("[0-9]*.py")
-    return max(step.name.partition("_")[0] for step in steps)
+    return max(revisions())
 
 
 def revision(connection: Connection) -> str | None:
@@ -28,12 +39,15 @@ def revision(connection: Connection) -> str | None:
 
 
 def at_head(connection: Connection) -> bool:
-    """Whether the database is as this version of the code needs it."""
-    return revision(connection) == head()
+    """Whether the database is as this version of the code needs it. Raises `Newer` if it is ahead."""
+    found = revision(connection)
+    if found is not None and found not in revisions():
+        raise Newer
+    return found == head()
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the database to head. Safe to run from several processes at once."""
+    """Bring the database to head, or raise `Newer`. Safe to run from several processes at once."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             # A step may take its time, and so may another process that takes it.

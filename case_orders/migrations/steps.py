@@ -4,10 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection
-
-from case_orders.migrations import OtherVersion
 
 
 def config(connection: Connection) -> Config:
@@ -20,7 +17,4 @@ def config(connection: Connection) -> Config:
 
 def take(connection: Connection) -> None:
     """Every step from where the database is to head."""
-    try:
-        command.upgrade(config(connection), "head")
-    except CommandError as error:
-        raise OtherVersion from error
+    command.upgrade(config(connection), "head")

@@ -164,11 +164,16 @@ def _note_failure(webhook: Webhook, moment: datetime) -> timedelta:
     return moment - webhook.failing_since
 
 
+def scheduled_pause(attempt: int) -> timedelta:
+    """How long to wait after an attempt that is not the last, whoever was to blame for it."""
+    return SCHEDULE[attempt - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311  spreads load, guards nothing
+
+
 def _pause(attempt: int, asked: timedelta | None) -> timedelta | None:
     """How long to wait before the next attempt; None when there is none."""
     if attempt > len(SCHEDULE):
         return None
-    pause = SCHEDULE[attempt - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311  spreads load, guards nothing
+    pause = scheduled_pause(attempt)
     return max(pause, asked or pause)
 
 

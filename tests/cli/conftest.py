@@ -92,11 +92,16 @@ def organization(json: Json, data_dir: Path) -> str:
 @pytest.fixture
 def order_id(transaction: Transaction) -> str:
     """An order of the demonstration, as the source document places it."""
+    with transaction() as session:
+        return place(session)
+
+
+def place(session: Session) -> str:
+    """The same in any database; the id of the order."""
     secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     body = contract.document()["components"]["examples"]["PlaceOrder"]["value"]
-    with transaction() as session:
-        rows.seed(session, pharmacy_url="http://127.0.0.1:1", request_secret=secret, report_secret=secret)
-        session.flush()
-        owner = session.exec(select(Organization.id).where(Organization.name == rows.ORGANIZATION)).one()
-        perform_case_action(session, Caller(owner, "", SCOPES), example.CASE_ID, body)
-        return session.exec(select(Order.id)).one()
+    rows.seed(session, pharmacy_url="http://127.0.0.1:1", request_secret=secret, report_secret=secret)
+    session.flush()
+    owner = session.exec(select(Organization.id).where(Organization.name == rows.ORGANIZATION)).one()
+    perform_case_action(session, Caller(owner, "", SCOPES), example.CASE_ID, body)
+    return session.exec(select(Order.id)).one()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from case_orders import keyring
+from case_orders import audit, keyring
 from case_orders.db import Database, now
 from case_orders.documents import DocumentStore
 from models import Document, Order
@@ -38,6 +38,14 @@ def test_a_key_file_that_is_lost_is_not_silently_made_anew(run: Run, key_file: P
     assert not key_file.exists()
 
 
+def test_no_key_is_shown_to_be_set_in_the_place_of_a_lost_key_file(run: Run, key_file: Path) -> None:
+    run("migrate")
+    key_file.unlink()
+    refused = run("keys", "encryption", "add", code=1)
+    assert "put the file back from the backup" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_on_a_database_server_no_command_runs_without_keys(
     run: Run, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +59,7 @@ def test_on_a_database_server_no_command_runs_without_keys(
 def test_keys_that_are_not_keys_are_refused_in_a_sentence(
     run: Run, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run("migrate")
     monkeypatch.setenv(keys.VARIABLE, "2026a:c2VjcmV0")
     sentence = "An encryption key must be an id, a colon and 32 bytes in base64.\n"
     assert run("migrate", code=1).stderr == _refusal("worker") == sentence
@@ -62,6 +71,28 @@ def _refusal(*arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     return done.stderr
+
+
+@pytest.mark.parametrize("command", [("worker",), ("serve", "--port", "0", "--no-worker")])
+def test_no_process_starts_under_a_key_that_is_not_the_databases(
+    run: Run, data_dir: Path, organization: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv(keys.VARIABLE, keyring.new_entry())
+    assert "put the right keys back" in _refusal(*command)
+
+
+def test_a_key_that_was_rotated_away_is_not_asked_for(
+    run: Run, data_dir: Path, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = keyring.new_entry()
+    database = Database(f"sqlite:///{data_dir}/case-orders.db")
+    for ring in ((keys.RING,), (new, keys.RING)):
+        monkeypatch.setenv(keys.VARIABLE, ",".join(ring))
+        run("keys", "encryption", "rotate")
+    keys.use(new)
+    with database.snapshot() as session:
+        audit.require_known_key(session)
+    database.dispose()
 
 
 def test_a_key_is_added_rotated_to_and_the_old_one_removed(run: Run, json: Json, key_file: Path) -> None:

@@ -2,12 +2,16 @@ import pytest
 from sqlmodel import select
 
 from case_orders import progress
-from case_orders.db import now
+from case_orders.db import Database, now
 from case_orders.outbox import enqueue
-from models import Document, Job, Order, Pharmacy
+from case_orders.signing_secrets import new_secret
+from case_orders.webhooks import events
+from models import Delivery, Document, Event, Job, Order, Pharmacy, Webhook
 from models.jobs import JobKind, JobState
 from models.order_states import OrderState
-from tests.cli.conftest import Json, Run, Transaction
+from models.webhooks import DeliveryStatus
+from tests.cli.conftest import Json, Run, Transaction, place
+from tests.support.postgres import ThrowawayPostgres
 
 HEALTH_DATA = ("Jane", "Doe", "123 Main St", "Penicillin", "Hypertension", "drug-456", "Lisinopril", "John", "CA9")
 
@@ -114,6 +118,44 @@ def test_replaying_any_other_order_lets_its_dead_jobs_live_again(
         enqueue(session, JobKind.FOLLOW_ORDER, order_id, organization_id=owner).state = JobState.DEAD
     run("orders", "replay", order_id)
     assert {job.state for job in jobs(transaction)} == {JobState.WAITING}
+
+
+def test_a_message_of_an_order_that_is_replayed_is_pending_again(
+    run: Run, order_id: str, transaction: Transaction
+) -> None:
+    with transaction() as session:
+        order = session.get_one(Order, order_id)
+        webhook = Webhook(
+            organization_id=order.organization_id, url="https://a.example", events=[], secret=new_secret()
+        )
+        session.add(webhook)
+        session.flush()
+        delivery = events.deliver(session, webhook, session.exec(select(Event)).one())
+        session.flush()
+        delivery.status = DeliveryStatus.FAILED
+        session.exec(select(Job).where(Job.subject == delivery.id)).one().state = JobState.DEAD
+    run("orders", "replay", order_id)
+    with transaction() as session:
+        assert session.exec(select(Delivery.status)).one() is DeliveryStatus.PENDING
+    assert {job.state for job in jobs(transaction)} == {JobState.WAITING}
+
+
+def test_an_order_is_replayed_while_a_worker_holds_another_of_its_jobs(
+    run: Run, postgres: ThrowawayPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers hold a job before its order: who held the order, and waited for the job, would wait in a circle."""
+    url = postgres.create_database()
+    monkeypatch.setenv("CASE_ORDERS_DATABASE_URL", url)
+    run("migrate")
+    database = Database(url)
+    with database.transaction() as session:
+        order_id = place(session)
+        owner = session.get_one(Order, order_id).organization_id
+        enqueue(session, JobKind.FOLLOW_ORDER, order_id, organization_id=owner).state = JobState.DEAD
+    with database.transaction() as worker:
+        worker.exec(select(Job).where(Job.kind == JobKind.SUBMIT_ORDER).with_for_update()).one()
+        run("orders", "replay", order_id)
+    database.dispose()
 
 
 def test_an_order_that_does_not_exist_is_not_found(run: Run, data_dir: object) -> None:

@@ -24,6 +24,15 @@ def test_a_pharmacys_secrets_are_shown_once_with_the_address_of_its_reports(
     assert row.report_secret not in listed
 
 
+def test_a_callback_that_leads_a_pharmacy_to_itself_is_told(
+    run: Run, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "leads to this machine only"
+    assert words in run(*ADD, URL).stderr
+    monkeypatch.setenv("CASE_ORDERS_PUBLIC_URL", "https://orders.example.com")
+    assert words not in run("pharmacies", "rotate", "Clinic", "pharmacy-1").stderr
+
+
 def test_a_pharmacy_takes_controlled_substances_only_if_it_is_said(json: Json, organization: str) -> None:
     assert json(*ADD, URL)["acceptsControlledSubstances"] is False
     second = ("pharmacies", "add", "Clinic", "pharmacy-2", "--name", "Second", "--base-url", URL)

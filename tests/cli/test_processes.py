@@ -13,6 +13,7 @@ from case_orders.edge import contract
 from case_orders.edge.server import listen
 from models import Organization
 from tests.cli.conftest import Run, Transaction
+from tests.support import keys
 
 NEEDS_DATABASE = [
     ("organizations", "list"),
@@ -34,23 +35,62 @@ def test_migrating_says_from_where_to_where(run: Run, empty_dir: Path) -> None:
     run("organizations", "list")
 
 
+@pytest.fixture
+def unmigrated_dir(empty_dir: Path) -> Path:
+    """A data directory with a database in which no step was taken."""
+    empty_dir.mkdir()
+    (empty_dir / "case-orders.db").touch()
+    return empty_dir
+
+
 @pytest.mark.parametrize("arguments", NEEDS_DATABASE, ids=" ".join)
 def test_a_command_on_a_database_that_is_not_migrated_says_so(
-    run: Run, empty_dir: Path, arguments: tuple[str, ...]
+    run: Run, unmigrated_dir: Path, arguments: tuple[str, ...]
 ) -> None:
     result = run(*arguments, code=4)
     assert result.stderr == "The database is not migrated: run case-orders migrate.\n"
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("url", ["sqlite:////dev/null/x/y.db", "sqlite:////dev"])
-def test_a_database_that_cannot_be_opened_is_named_in_one_sentence_without_its_address(
-    run: Run, monkeypatch: pytest.MonkeyPatch, url: str
+@pytest.mark.parametrize("arguments", [*NEEDS_DATABASE, ("worker",)], ids=" ".join)
+def test_a_command_that_is_told_a_wrong_directory_says_so_and_makes_nothing(
+    run: Run, empty_dir: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
-    monkeypatch.setenv("CASE_ORDERS_DATABASE_URL", url)
-    stderr = run("organizations", "list", code=4).stderr
-    assert len(stderr.splitlines()) == 1
-    assert url not in stderr
+    monkeypatch.delenv(keys.VARIABLE)
+    result = run(*arguments, code=4)
+    assert result.stderr == (
+        f"There is no database at {empty_dir}/case-orders.db: is CASE_ORDERS_DATA_DIR that of the service?\n"
+    )
+    assert not empty_dir.exists()
+
+
+def test_a_command_whose_database_is_a_directory_says_in_a_sentence_that_it_will_not_do(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASE_ORDERS_DATABASE_URL", "sqlite:////dev")
+    assert run("organizations", "list", code=4).stderr == "The database is out of reach.\n"
+
+
+@pytest.mark.usefixtures("_logs_as_they_are")
+@pytest.mark.parametrize("command", [("migrate",), ("serve", "--port", "0")])
+def test_a_place_that_will_not_do_is_named_with_the_reason(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CASE_ORDERS_DATA_DIR", f"{tmp_path}/file/data")
+    monkeypatch.delenv(keys.VARIABLE)
+    stderr = run(*command, code=4).stderr
+    assert stderr == (
+        f"Cannot use {tmp_path}/file/data: Not a directory. Run the command as the service's user, with its settings.\n"
+    )
+
+
+@pytest.mark.usefixtures("_logs_as_they_are")
+@pytest.mark.parametrize("command", [("organizations", "list"), ("worker",), ("serve", "--port", "0", "--no-worker")])
+def test_a_file_that_is_no_database_is_told_in_a_sentence(run: Run, empty_dir: Path, command: tuple[str, ...]) -> None:
+    empty_dir.mkdir()
+    (empty_dir / "case-orders.db").write_text("nothing that SQLite knows " * 100)
+    assert run(*command, code=1).stderr == "The database refused: DatabaseError SQLITE_NOTADB.\n"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +100,10 @@ def test_a_database_that_cannot_be_opened_is_named_in_one_sentence_without_its_a
         ("OUTBOUND_ALLOW", "127.0.0.0/8,secret"),
         ("LOG_LEVEL", "secret"),
         ("LINK_SECRET", "secret"),
+        ("PUBLIC_URL", "secret.example.com/"),
+        ("PUBLIC_URL", "https:///secret"),
+        ("PUBLIC_URL", "ftp://secret.example.com"),
+        ("PUBLIC_URL", "http://secret.example.com:port"),
         ("DATABASE_URL", "secret"),
         ("DATABASE_URL", "oracle://user:secret@localhost/x"),
         ("DATABASE_URL", "postgresql://user:secret@localhost"),
@@ -79,7 +123,14 @@ def test_a_setting_that_is_not_valid_is_named_without_its_value(
     assert "secret" not in stderr.replace("link_secret", "")
 
 
-def test_a_worker_needs_a_database_that_is_migrated(run: Run, empty_dir: Path) -> None:
+def test_a_link_secret_that_is_too_short_is_told_how_long_one_is(
+    run: Run, empty_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASE_ORDERS_LINK_SECRET", "guessed")
+    assert "at least 32 characters" in run("serve", code=1).stderr
+
+
+def test_a_worker_needs_a_database_that_is_migrated(run: Run, unmigrated_dir: Path) -> None:
     assert run("worker", code=4).stderr == "The database is not migrated: run case-orders migrate.\n"
 
 
@@ -124,7 +175,7 @@ def test_the_sandbox_pharmacy_takes_its_secrets_from_the_environment(run: Run, e
 
 def test_the_help_says_what_the_exit_codes_mean(run: Run) -> None:
     help_ = run("--help").stdout
-    for line in ("0  done", "3  not found", "4  the database is not migrated"):
+    for line in ("0  done", "3  not found", "4  the database is not there"):
         assert line in help_
     assert "webhook-receiver" not in help_
 
@@ -178,11 +229,16 @@ def test_serving_under_a_secret_that_can_be_guessed_is_refused_in_a_sentence(run
 
 
 @pytest.mark.usefixtures("_logs_as_they_are")
-def test_serving_a_database_of_another_version_says_so_in_a_sentence(run: Run, data_dir: Path) -> None:
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("worker",), ("migrate",), ("organizations", "list")])
+def test_a_database_of_a_newer_version_is_told_in_a_sentence(
+    run: Run, data_dir: Path, command: tuple[str, ...]
+) -> None:
     with sqlite3.connect(data_dir / "case-orders.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    refused = run("serve", "--port", "0", code=4)
-    assert refused.stderr == "The database is of another version of case-orders.\n"
+    assert run(*command, code=4).stderr == (
+        "The database is newer than this version of case-orders: "
+        "install the newer version, or restore the backup from before the upgrade.\n"
+    )
 
 
 def test_the_database_file_is_for_its_owner_alone(run: Run, empty_dir: Path) -> None:

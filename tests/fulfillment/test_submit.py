@@ -9,8 +9,9 @@ from pypdf import PdfReader
 from sqlmodel import Session
 
 from case_orders import outbox, worker
+from case_orders.work import Context, GiveUp
 from models import Case, Drug, Job
-from models.jobs import JobKind, JobState
+from models.jobs import Claimed, JobKind, JobState
 from tests.fulfillment.house import Clinic, House, until
 from tests.fulfillment.test_documents import stored_bytes
 from tests.support.fault_proxy import LOST_ANSWER, NONE, RESET
@@ -143,6 +144,23 @@ async def test_an_order_fails_after_the_last_attempt_and_goes_on_when_it_is_repl
         proxied.in_transaction(lambda session: outbox.replay(session, session.get_one(Job, dead.id)))
         await proxied.until(order_id, status="COMPLETED")
     assert proxied.states(order_id) == [*WAY[:2], "FAILED", *WAY[1:]]
+
+
+async def test_an_order_whose_submission_is_given_up_before_it_began_has_failed_and_goes_on_when_it_is_replayed(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_begin(_context: Context, _job: Claimed) -> None:
+        raise GiveUp("the database was away")
+
+    submitting = worker.KINDS[JobKind.SUBMIT_ORDER]
+    monkeypatch.setitem(worker.KINDS, JobKind.SUBMIT_ORDER, replace(submitting, run=never_begin))
+    order_id = await clinic.place()
+    await clinic.until(order_id, status="FAILED")
+    (dead,) = clinic.jobs()
+    monkeypatch.setitem(worker.KINDS, JobKind.SUBMIT_ORDER, submitting)
+    clinic.in_transaction(lambda session: outbox.replay(session, session.get_one(Job, dead.id)))
+    await clinic.until(order_id, status="COMPLETED")
+    assert clinic.states(order_id) == [*WAY[:2], "FAILED", *WAY[1:]]
 
 
 async def test_a_failed_order_of_which_the_pharmacy_reports_goes_on_by_itself(

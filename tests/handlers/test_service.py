@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 from httpx2 import ASGITransport
+from sqlalchemy import text
 
+from case_orders import audit, keyring
 from case_orders.app import create_app
 from case_orders.db import Database, now
 from case_orders.documents import DocumentStore
+from case_orders.keyring import KeyFile
 from case_orders.settings import Settings
 from models import Job, Organization
 from models.jobs import JobKind
+from tests.support import keys
 from tests.support.contract_client import ContractClient
 from tests.support.world import Tenant
 
@@ -37,7 +41,7 @@ async def probe(settings: Settings, path: str) -> tuple[int, dict[str, bool]]:
 async def test_a_service_that_can_work_is_ready(quiet: Settings) -> None:
     assert await probe(quiet, "/readyz") == (
         200,
-        {"database": True, "migrations": True, "documents": True, "jobs": True},
+        {"database": True, "migrations": True, "keys": True, "documents": True, "jobs": True},
     )
 
 
@@ -63,6 +67,40 @@ async def test_a_service_that_was_not_migrated_is_not_ready_but_alive(tmp_path: 
     assert status == 503
     assert not checks["migrations"]
     assert await probe(empty, "/livez") == (200, {})
+
+
+async def test_a_service_whose_database_is_of_a_newer_version_is_not_ready_and_says_why(quiet: Settings) -> None:
+    database = Database(quiet.database_url)
+    with database.transaction() as session:
+        session.connection().execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    async with ContractClient(transport=ASGITransport(create_app(quiet, database))) as client:
+        answer = await client.get("http://test/readyz")
+    await database.close()
+    (check,) = [check for check in answer.json()["data"]["checks"] if not check["ok"]]
+    assert check["name"] == "migrations"
+    assert "newer than this version" in check["detail"]
+
+
+async def test_a_service_without_the_key_of_its_database_is_not_ready(quiet: Settings) -> None:
+    database = Database(quiet.database_url)
+    with database.transaction() as session:
+        audit.record(session, audit.Entry("operator:jane", "keys create", "done"))
+    database.dispose()
+    keys.use(keyring.new_entry())
+    status, checks = await probe(quiet, "/readyz")
+    assert (status, [name for name, ok in checks.items() if not ok]) == (503, ["keys"])
+    keys.use(keyring.new_entry(), keys.RING)
+    assert (await probe(quiet, "/readyz"))[0] == 200
+
+
+async def test_a_service_whose_key_file_is_gone_is_not_ready(quiet: Settings, tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "encryption-keys")
+    file.make()
+    keyring.install(file.ring)
+    assert (await probe(quiet, "/readyz"))[0] == 200
+    file.path.unlink()
+    status, checks = await probe(quiet, "/readyz")
+    assert (status, [name for name, ok in checks.items() if not ok]) == (503, ["keys"])
 
 
 async def test_probes_that_come_at_once_look_once(quiet: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
