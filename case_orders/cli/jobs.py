@@ -16,7 +16,7 @@ from case_orders.cli.database import snapshot, tell, transaction
 from case_orders.db import now
 from case_orders.envelope import JSON
 from case_orders.webhooks import events
-from models import Delivery, Document, Event, Job, PharmacyReport
+from models import Delivery, Document, Event, Job, PharmacyReport, Webhook
 from models.jobs import JobKind, JobState
 
 app = typer.Typer()
@@ -66,7 +66,8 @@ def take_up(session: Session, *conditions: Any) -> list[Job]:
     messages = select(Job, Delivery).join(Delivery, col(Delivery.id) == Job.subject).where(*dead)
     sent = session.exec(messages.order_by(col(Delivery.webhook_id), col(Job.id))).all()
     for _, delivery in sent:
-        events.send_now(session, delivery.webhook_id, delivery.id)
+        if (webhook := events.hold(session, Webhook, delivery.webhook_id)) is not None:
+            events.send_now(session, webhook, delivery.id)
     return [*others, *(job for job, _ in sent)]
 
 
