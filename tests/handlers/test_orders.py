@@ -111,8 +111,8 @@ async def test_a_page_has_1_to_100_entries(api: ContractClient, limit: str) -> N
 
 async def test_any_cursor_of_the_right_form_is_a_place_in_the_list(api: ContractClient, us: Tenant) -> None:
     order_id = await placed(api, us.case_id)
-    assert await listed(api, cursor="f" * 8 + order_id[8:].upper()) == [order_id]
-    assert await listed(api, cursor=order_id.upper()) == []
+    assert await listed(api, cursor="f" * 8 + order_id[8:]) == [order_id]
+    assert await listed(api, cursor=order_id) == []
 
 
 @pytest.mark.parametrize("cursor", ["~", "drug-456", "20"])
