@@ -147,10 +147,10 @@ def _take_tracking(session: Session, order: Order, report: JSON) -> None:
     number = report.get("trackingNumber", order.tracking_number)
     is_another = order.tracking_number is not None and number != order.tracking_number
     carrier = report.get("carrier", None if is_another else order.carrier)
-    is_outdated = order.tracking_number is not None and _is_outdated(order, report)
+    occurred_at = _occurred_at(report)
+    is_outdated = order.tracking_number is not None and _is_outdated(order, occurred_at)
     if {"trackingNumber", "carrier"} & report.keys():
-        told_at = _occurred_at(report)
-        order.tracking_reported_at = max(order.tracking_reported_at or told_at, told_at)
+        order.tracking_reported_at = max(order.tracking_reported_at or occurred_at, occurred_at)
     if (number, carrier) == known or is_outdated:
         return
     order.tracking_number, order.carrier, order.updated_at = number, carrier, now()
@@ -158,7 +158,6 @@ def _take_tracking(session: Session, order: Order, report: JSON) -> None:
         announce(session, order, EventType.ORDER_TRACKING_ADDED)
 
 
-def _is_outdated(order: Order, report: JSON) -> bool:
-    """Whether something that happened after this report has told of the order's state or tracking."""
-    told = (order.reported_at, order.tracking_reported_at)
-    return any(at is not None and _occurred_at(report) < at for at in told)
+def _is_outdated(order: Order, occurred_at: datetime) -> bool:
+    """Whether something that happened later has told of the order's state or tracking."""
+    return any(at is not None and occurred_at < at for at in (order.reported_at, order.tracking_reported_at))

@@ -359,8 +359,8 @@ async def test_a_delivery_belongs_to_its_webhook(api: ContractClient, us: Tenant
         assert (answer.status_code, answer.json()["error"]) == (404, "Delivery not found")
 
 
-def test_who_changes_a_webhook_waits_for_another_who_does(postgres: ThrowawayPostgres) -> None:
-    """Its secrets and its URL are written together: else the later one would undo a rotation it had not seen."""
+def with_a_webhook(postgres: ThrowawayPostgres) -> tuple[Database, Caller, Webhook]:
+    """A database of its own, in which two transactions can wait for each other, and whoever has the webhook in it."""
     database = Database(postgres.create_database())
     migrations.upgrade(database.engine)
     tenant = Tenant("Clinic")
@@ -369,6 +369,12 @@ def test_who_changes_a_webhook_waits_for_another_who_does(postgres: ThrowawayPos
         populate(session, tenant)
         webhook = Webhook(organization_id=tenant.organization_id, url=URL, events=EVENTS, secret=new_secret())
         session.add(webhook)
+    return database, caller, webhook
+
+
+def test_who_changes_a_webhook_waits_for_another_who_does(postgres: ThrowawayPostgres) -> None:
+    """Its secrets and its URL are written together: else the later one would undo a rotation it had not seen."""
+    database, caller, webhook = with_a_webhook(postgres)
     with database.transaction() as rotating, database.transaction() as updating:
         rotate_webhook_secret(rotating, caller, webhook.id)
         updating.connection().execute(text("SET LOCAL lock_timeout = '100ms'"))
@@ -399,15 +405,8 @@ def clean_up_first(session: Session, _caller: Caller, _webhook_id: str) -> None:
 def test_a_redelivery_sees_what_happened_while_it_waited(
     postgres: ThrowawayPostgres, act_first: Callable[[Session, Caller, str], None], code: str
 ) -> None:
-    database = Database(postgres.create_database())
-    migrations.upgrade(database.engine)
-    tenant = Tenant("Clinic")
-    caller = Caller(tenant.organization_id, "", SCOPES)
+    database, caller, webhook = with_a_webhook(postgres)
     with database.transaction() as session:
-        populate(session, tenant)
-        webhook = Webhook(organization_id=tenant.organization_id, url=URL, events=EVENTS, secret=new_secret())
-        session.add(webhook)
-        session.flush()
         delivery = write_test_event(session, webhook)
 
     def send_again() -> None:
